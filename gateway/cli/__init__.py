@@ -1,0 +1,51 @@
+"""The command line: one file for each command, imported only when it is asked for.
+
+Exit codes: 0 done, 1 refused for a reason that was printed, 2 the command line itself was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+COMMANDS = {
+    "serve": "start the gateway",
+    "check": "find every mistake in routes.yaml; nothing is started",
+    "explain": "how a request would be routed now; nothing is sent",
+    "spend": "spend, baseline and savings from the ledger",
+    "keys": "make a new API key and the line that routes.yaml needs",
+    "schema": "print the JSON Schema of routes.yaml, for editors",
+    "demo": "simulated providers, steady traffic, and a price cut to watch",
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line and run the command; exits with its code."""
+    parser = argparse.ArgumentParser(prog="gateway", description="An OpenAI-compatible LLM routing gateway.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    words = sys.argv[1:] if argv is None else argv
+    for name, says in COMMANDS.items():
+        sub = commands.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
+        if words and words[0] == name:  # a command's own module, and what it imports, only when it runs
+            importlib.import_module(f"gateway.cli.{name}").add_arguments(sub)
+    arguments = parser.parse_args(words)
+    sys.exit(arguments.run(arguments))
+
+
+def add_routes_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--routes", type=Path, default=Path(os.environ.get("GATEWAY_ROUTES", "routes.yaml")),
+                        metavar="FILE", help="the routes file (default: routes.yaml, or GATEWAY_ROUTES)")  # fmt: skip
+
+
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("GATEWAY_DATA_DIR", "data")),
+                        metavar="DIR", help="where the embedded stores live (default: data, or GATEWAY_DATA_DIR)")  # fmt: skip
+
+
+def complain(text: str) -> int:
+    """Print why a command was refused; returns its exit code."""
+    print(text, file=sys.stderr)
+    return 1

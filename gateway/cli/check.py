@@ -1,0 +1,37 @@
+"""`gateway check routes.yaml`: every mistake at once, each with its place; warnings do not fail."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dotenv import load_dotenv
+
+from gateway.config import ConfigError, load, render_mistakes, render_warnings
+
+from . import complain
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, nargs="?", default=Path("routes.yaml"), help="default: routes.yaml")
+    parser.add_argument("--strict", action="store_true", help="warnings fail too")
+    parser.set_defaults(run=check)
+
+
+def check(arguments: argparse.Namespace) -> int:
+    load_dotenv(".env")
+    try:
+        loaded = load(arguments.file, os.environ, now=datetime.now(UTC))
+    except ConfigError as error:
+        count = len(error.mistakes)
+        return complain(f"{render_mistakes(error.mistakes)}\n{count} mistake{'s' if count != 1 else ''}")
+    if loaded.warnings:
+        print(render_warnings(loaded.warnings))
+    world = loaded.world
+    print(
+        f"{arguments.file}: good; {len(world.routes)} routes, {len(world.market.models)} models, "
+        f"{len({caller.team for caller in world.callers.values()})} teams, {len(loaded.warnings)} warnings"
+    )
+    return 1 if arguments.strict and loaded.warnings else 0

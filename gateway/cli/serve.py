@@ -1,0 +1,38 @@
+"""`gateway serve`: start the gateway and stay until told to stop (SIGINT or SIGTERM drains first)."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+from dotenv import load_dotenv
+
+from gateway.app import Settings, StartError, run
+from gateway.config import ConfigError
+
+from . import add_data_argument, add_routes_argument, complain
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_routes_argument(parser)
+    add_data_argument(parser)
+    parser.add_argument("--host", default=os.environ.get("GATEWAY_HOST", "127.0.0.1"), help="default: 127.0.0.1")
+    parser.add_argument("--port", type=int, default=int(os.environ.get("GATEWAY_PORT", "8080")), help="default: 8080")
+    parser.set_defaults(run=serve)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    load_dotenv(".env")
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings.from_env(
+        os.environ, routes=arguments.routes, host=arguments.host, port=arguments.port, data_dir=arguments.data_dir
+    )
+    try:
+        run(settings)
+    except ConfigError as error:
+        return complain(f"{error}\nThe gateway was not started.")
+    except StartError as error:
+        return complain(f"{error}\nThe gateway was not started.")
+    return 0

@@ -1,0 +1,71 @@
+"""Providers and models as the price book and routes.yaml declare them: values, with a source for every claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+from .pricing import Status
+
+
+class Capability(StrEnum):
+    """What a request may need of a model. Names as the price book writes them."""
+
+    TOOLS = "tools"
+    JSON_OBJECT = "json_object"
+    JSON_SCHEMA = "json_schema"
+    VISION = "vision"
+    AUDIO = "audio"
+    LOGPROBS = "logprobs"
+    N = "n"
+    REASONING = "reasoning"
+
+
+OVERALL = "overall"
+"""The kind whose score stands in where a task kind has none of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualityScore:
+    """0 to 100, with who measured what and when. `subject` is the entry that was measured (model and effort)."""
+
+    score: float
+    status: Status
+    source: str
+    read: date
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Whose servers see the prompt: its wire (`dialect`), the way there (`via`), its jurisdiction."""
+
+    name: str
+    dialect: str
+    base_url: str
+    key_env: str
+    jurisdiction: str
+    via: str = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of one provider. `id` is `provider/name`; `upstream_name` is what the provider's wire calls it."""
+
+    id: str
+    provider: str
+    upstream_name: str
+    context_tokens: int
+    max_output_tokens: int
+    capabilities: frozenset[Capability]
+    expected_output_tokens: int
+    tokens_per_byte: float = 0.25
+    aliases: tuple[str, ...] = ()
+    deprecated_on: date | None = None
+    quality: Mapping[str, QualityScore] = field(default_factory=dict)
+
+    def score(self, kind: str) -> QualityScore | None:
+        """The score for a task kind, else the overall one, else None: nobody measured it."""
+        return self.quality.get(kind) or self.quality.get(OVERALL)

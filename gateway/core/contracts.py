@@ -1,0 +1,108 @@
+"""What the rooms promise one another: types only. The proxy sees stores, upstreams and dialects through these."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from .catalog import Model, Provider
+from .errors import GatewayError
+from .pricing import Usage
+from .records import SpendRecord
+from .request import ChatRequest
+from .routing import Timeouts
+
+
+class Dialect(Protocol):
+    """One provider's wire. Pure: bytes and values in, bytes and values out."""
+
+    @property
+    def name(self) -> str: ...
+
+    def body(self, request: ChatRequest, model: Model) -> bytes:
+        """The body to send: the caller's fields with the model's own name, usage always asked for."""
+        ...
+
+    def usage(self, raw: bytes) -> Usage | None:
+        """Disjoint token classes from a usage object's JSON; None when it states nothing usable."""
+        ...
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """A provider's error reply as ours: who is to blame, whether another candidate may do better."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one model's requests go, everything resolved but the request itself."""
+
+    model: Model
+    provider: Provider
+    dialect: Dialect
+    url: str
+    headers: Mapping[str, str]
+    simulated: bool
+
+
+class Exchange(Protocol):
+    """One reply in progress."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self) -> bytes:
+        """The whole body. Raises GatewayError when the provider breaks off or sends too much."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises GatewayError when the provider breaks off."""
+        ...
+
+    async def close(self) -> None:
+        """Stop reading; an unfinished reply is cut off."""
+        ...
+
+
+class Upstream(Protocol):
+    """The way to providers. Deadlines for the reply are the caller's; only connecting has one of its own."""
+
+    async def send(self, target: Target, body: bytes, *, attempt_id: str, timeouts: Timeouts) -> Exchange:
+        """Raises GatewayError when no reply begins."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class CachedAnswer(msgspec.Struct, frozen=True):
+    """A kept answer with all that a ledger row of a hit needs. `team` is checked again when it is read."""
+
+    team: str
+    model: str
+    body: bytes
+    usage: tuple[int, int, int, int, int]
+    service_tier: str | None
+    finish_reason: str | None
+    kept_at_us: int
+
+
+class Cache(Protocol):
+    """The response cache. It never fails a request: an unreachable store is a miss."""
+
+    async def get(self, key: str) -> CachedAnswer | None: ...
+
+    async def put(self, key: str, answer: CachedAnswer, ttl_s: int) -> None: ...
+
+
+class Ledger(Protocol):
+    """The book. Appending twice under one attempt id is appending once."""
+
+    def append(self, records: Sequence[SpendRecord]) -> None:
+        """Blocking; called from a writer thread. Raises LedgerUnavailable when nothing was written."""
+        ...
+
+
+class LedgerUnavailable(Exception):
+    """The book cannot be written now; the records are kept and tried again."""

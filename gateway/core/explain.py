@@ -1,0 +1,135 @@
+"""A decision as people read it: every candidate with its expected cost, quality and price; every drop with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from .money import usd, usd_per_million
+from .request import ChatRequest
+from .routing import Candidate, Decision, Market
+
+
+class ExplainedCandidate(msgspec.Struct, frozen=True):
+    """rank 1 is asked first. Rates in dollars per million tokens."""
+
+    rank: int
+    model: str
+    provider: str
+    jurisdiction: str
+    expected_cost_usd: str
+    expected_input_tokens: int
+    expected_output_tokens: int
+    input_rate: str
+    output_rate: str
+    price_id: str
+    price_status: str
+    price_source: str
+    quality: float | None
+    quality_source: str | None
+
+
+class ExplainedDrop(msgspec.Struct, frozen=True):
+    model: str
+    code: str
+    reason: str
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """`at` is the instant of the prices (UTC). The baseline is what the answer would be compared with."""
+
+    route: str
+    policy: str
+    kind: str
+    quality_floor: float | None
+    at: str
+    needs: list[str]
+    baseline_model: str | None
+    baseline_expected_cost_usd: str | None
+    candidates: list[ExplainedCandidate]
+    drops: list[ExplainedDrop]
+
+
+def explain(decision: Decision, request: ChatRequest, market: Market) -> Explanation:
+    """Put a decision into words and dollars. Pure; sends nothing."""
+    route = decision.route
+    return Explanation(
+        route=route.name,
+        policy=route.policy.name,
+        kind=route.kind,
+        quality_floor=route.floor,
+        at=decision.now.isoformat(),
+        needs=sorted(request.needs),
+        baseline_model=route.baseline,
+        baseline_expected_cost_usd=_baseline_cost(decision, market),
+        candidates=[_candidate(rank, one, decision, market) for rank, one in enumerate(decision.candidates, 1)],
+        drops=[ExplainedDrop(drop.model, drop.code, drop.reason) for drop in decision.drops],
+    )
+
+
+def _baseline_cost(decision: Decision, market: Market) -> str | None:
+    declared = decision.route.baseline
+    if declared is None or not decision.candidates:
+        return None
+    price = market.prices.at(declared, decision.now)
+    return None if price is None else usd(price.cost(decision.candidates[0].expected))
+
+
+def _candidate(rank: int, one: Candidate, decision: Decision, market: Market) -> ExplainedCandidate:
+    score = one.model.score(decision.route.kind)
+    rates = one.price.rates(one.expected.prompt)
+    return ExplainedCandidate(
+        rank=rank,
+        model=one.model.id,
+        provider=one.model.provider,
+        jurisdiction=market.providers[one.model.provider].jurisdiction,
+        expected_cost_usd=usd(one.expected_cost),
+        expected_input_tokens=one.expected.prompt,
+        expected_output_tokens=one.expected.completion,
+        input_rate=usd_per_million(rates.input),
+        output_rate=usd_per_million(rates.output),
+        price_id=one.price.id,
+        price_status=one.price.row.status,
+        price_source=one.price.row.source,
+        quality=None if score is None else score.score,
+        quality_source=None if score is None else f"{score.source} ({score.status}, read {score.read})",
+    )
+
+
+def render(explanation: Explanation) -> str:
+    """The explanation as a plain-text table for a terminal."""
+    lines = [
+        f"route {explanation.route}, policy {explanation.policy}, kind {explanation.kind}, at {explanation.at}",
+        f"needs: {', '.join(explanation.needs) or 'nothing special'};"
+        f" quality floor: {'none' if explanation.quality_floor is None else f'{explanation.quality_floor:g}'};"
+        f" baseline: {explanation.baseline_model or 'none'}"
+        + (f" (${explanation.baseline_expected_cost_usd})" if explanation.baseline_expected_cost_usd else ""),
+        "",
+    ]
+    rows: list[Mapping[str, str]] = [
+        {
+            "#": str(one.rank),
+            "model": one.model,
+            "where": one.jurisdiction,
+            "expected $": one.expected_cost_usd,
+            "tokens in/out": f"{one.expected_input_tokens}/{one.expected_output_tokens}",
+            "$/M in/out": f"{one.input_rate}/{one.output_rate}",
+            "quality": "-" if one.quality is None else f"{one.quality:g}",
+            "price row": one.price_id,
+        }
+        for one in explanation.candidates
+    ]
+    lines += _table(rows) if rows else ["no candidate is left"]
+    if explanation.drops:
+        lines += ["", "left out:"]
+        lines += [f"  {drop.model}: {drop.reason} [{drop.code}]" for drop in explanation.drops]
+    return "\n".join(lines)
+
+
+def _table(rows: list[Mapping[str, str]]) -> list[str]:
+    names = list(rows[0])
+    widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
+    head = "  ".join(name.ljust(width) for name, width in zip(names, widths, strict=True)).rstrip()
+    body = ["  ".join(row[name].ljust(width) for name, width in zip(names, widths, strict=True)).rstrip() for row in rows]
+    return [head, *body]

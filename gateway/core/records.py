@@ -1,0 +1,73 @@
+"""What one attempt was, cost, saved and took: the one value that metrics, ledger, health and reports all read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from .money import Nano
+
+
+class State(StrEnum):
+    """settled: the provider reported the usage (or nothing was billed). uncertain: estimated, until reconciled."""
+
+    SETTLED = "settled"
+    UNCERTAIN = "uncertain"
+
+
+class UsageSource(StrEnum):
+    PROVIDER = "provider"
+    ESTIMATED = "estimated"
+    CACHE = "cache"
+    NONE = "none"
+
+
+class SpendRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt. Money in nano-dollars, times in microseconds (at: since the epoch, UTC).
+
+    `drops` and `candidates` are JSON text, so that a decision can be read back without the prompt, which is not kept.
+    A request's rows share `request_id`; `attempt` counts from 1. baseline_nano is 0 on attempts that did not answer,
+    so that summing rows gives what the answers would have cost.
+    """
+
+    attempt_id: str
+    request_id: str
+    attempt: int
+    at_us: int
+    route: str
+    policy: str
+    kind: str
+    team: str
+    key_id: str
+    provider: str
+    model: str
+    simulated: bool
+    stream: bool
+    cache: str
+    state: State
+    outcome: str
+    status: int
+    finish_reason: str | None
+    usage_source: UsageSource
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    service_tier: str | None
+    price_id: str | None
+    expected_nano: Nano
+    cost_nano: Nano
+    baseline_model: str | None
+    baseline_price_id: str | None
+    baseline_nano: Nano
+    duration_us: int
+    ttft_us: int | None
+    candidates: str
+    drops: str
+
+    @property
+    def saved_nano(self) -> int:
+        """Signed: a loss shows as a loss. Uncertain costs count, so that a saving is never overstated."""
+        return self.baseline_nano - self.cost_nano

@@ -1,0 +1,162 @@
+"""The caller's body, read once and shallowly: what routing must know; everything else stays raw JSON.
+
+Fields that this gateway does not know pass through untouched. What goes upstream is re-encoded from `fields`, never
+the caller's own bytes: with a key given twice, what was checked and what a provider reads could differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from .catalog import Capability
+from .errors import Blame, GatewayError
+
+T = TypeVar("T")
+
+IMAGE_TOKENS = 1_000
+"""Prior for one image's prompt tokens: between a small tile (85) and a large picture (1,500) at the three providers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What routing knows of one chat request.
+
+    prompt_bytes counts messages, tools and the response format as JSON, without embedded images and audio.
+    """
+
+    model: str
+    stream: bool
+    include_usage: bool
+    needs: frozenset[Capability]
+    prompt_bytes: int
+    images: int
+    max_output_tokens: int | None
+    n: int
+    fields: Mapping[str, msgspec.Raw]
+
+    def prompt_tokens(self, tokens_per_byte: float) -> int:
+        """The estimated size of the prompt, rounded up."""
+        return int(self.prompt_bytes * tokens_per_byte) + 1 + self.images * IMAGE_TOKENS
+
+
+class _Part(msgspec.Struct):
+    type: str
+    image_url: msgspec.Raw = msgspec.Raw()
+    input_audio: msgspec.Raw = msgspec.Raw()
+    file: msgspec.Raw = msgspec.Raw()
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | list[_Part] | None = None
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _ResponseFormat(msgspec.Struct):
+    type: str
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_messages = msgspec.json.Decoder(list[_Message])
+_text = msgspec.json.Decoder(str)
+_flag = msgspec.json.Decoder(bool | None)
+_count = msgspec.json.Decoder(int | None)
+_stream_options = msgspec.json.Decoder(_StreamOptions | None)
+_response_format = msgspec.json.Decoder(_ResponseFormat | None)
+_tools = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
+
+_FORMAT_NEEDS = {"json_schema": Capability.JSON_SCHEMA, "json_object": Capability.JSON_OBJECT}
+
+
+def parse_chat(body: bytes) -> ChatRequest:
+    """Read a chat-completions body. Raises GatewayError (400, the caller's) that names the field and what it takes."""
+    try:
+        fields = _fields.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        raise _bad(f"the body must be one JSON object: {exc}", code="invalid_json") from exc
+    model = _read(fields, "model", _text, "a string: a route or a model of GET /v1/models")
+    if not model:
+        raise _bad("'model' is required: a route or a model of GET /v1/models", param="model")
+    messages = _read(fields, "messages", _messages, "an array of objects, each with a 'role'")
+    if not messages:
+        raise _bad("'messages' is required and must hold at least one message", param="messages")
+    stream = bool(_read(fields, "stream", _flag, "true or false"))
+    options = _read(fields, "stream_options", _stream_options, "an object such as {'include_usage': true}")
+    n = _count_of(fields, "n")
+    limit = _count_of(fields, "max_completion_tokens") or _count_of(fields, "max_tokens")
+    needs, images, embedded = _needs(fields, messages, n)
+    return ChatRequest(
+        model=model,
+        stream=stream,
+        include_usage=options is not None and bool(options.include_usage),
+        needs=needs,
+        prompt_bytes=_size(fields, "messages") + _size(fields, "tools") + _size(fields, "response_format") - embedded,
+        images=images,
+        max_output_tokens=limit,
+        n=n or 1,
+        fields=fields,
+    )
+
+
+def _needs(
+    fields: Mapping[str, msgspec.Raw], messages: list[_Message], n: int | None
+) -> tuple[frozenset[Capability], int, int]:
+    """Capabilities needed, images in the prompt, and the bytes that embedded images and audio take."""
+    needs: set[Capability] = set()
+    images = embedded = 0
+    for message in messages:
+        if isinstance(message.content, list):
+            for part in message.content:
+                if part.type == "image_url":
+                    needs.add(Capability.VISION)
+                    images += 1
+                elif part.type == "input_audio":
+                    needs.add(Capability.AUDIO)
+                embedded += _raw_size(part.image_url) + _raw_size(part.input_audio) + _raw_size(part.file)
+    if _read(fields, "tools", _tools, "an array of tool objects"):
+        needs.add(Capability.TOOLS)
+    response_format = _read(fields, "response_format", _response_format, "an object with a 'type'")
+    if response_format is not None and response_format.type in _FORMAT_NEEDS:
+        needs.add(_FORMAT_NEEDS[response_format.type])
+    if _read(fields, "logprobs", _flag, "true or false"):
+        needs.add(Capability.LOGPROBS)
+    if n is not None and n > 1:
+        needs.add(Capability.N)
+    return frozenset(needs), images, embedded
+
+
+def _read(fields: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[T], takes: str) -> T | None:
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise _bad(f"{name!r} must be {takes}", param=name) from exc
+
+
+def _count_of(fields: Mapping[str, msgspec.Raw], name: str) -> int | None:
+    count = _read(fields, name, _count, "a whole number of 1 or more")
+    if count is not None and count < 1:
+        raise _bad(f"{name!r} must be a whole number of 1 or more, not {count}", param=name)
+    return count
+
+
+def _size(fields: Mapping[str, msgspec.Raw], name: str) -> int:
+    raw = fields.get(name)
+    return 0 if raw is None else _raw_size(raw)
+
+
+def _raw_size(raw: msgspec.Raw) -> int:
+    return len(memoryview(raw))
+
+
+def _bad(told: str, *, param: str | None = None, code: str | None = None) -> GatewayError:
+    return GatewayError(Blame.CALLER, 400, told=told, param=param, code=code, outcome="invalid")

@@ -1,0 +1,40 @@
+"""DeepSeek's wire: `max_tokens` only, and cache hits counted inside prompt_tokens under a name of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from gateway.core.catalog import Model
+from gateway.core.errors import GatewayError
+from gateway.core.pricing import Usage
+from gateway.core.request import ChatRequest
+
+from .shape import error_from, fields_for, read_tokens, within
+
+
+class DeepSeek:
+    name = "deepseek"
+
+    def body(self, request: ChatRequest, model: Model) -> bytes:
+        fields = fields_for(request, model.upstream_name)
+        # DeepSeek does not know the newer name; sent under it, the caller's limit would be ignored and paid for.
+        limit = fields.pop("max_completion_tokens", None)
+        if limit is not None:
+            fields["max_tokens"] = limit
+        return msgspec.json.encode(fields)
+
+    def usage(self, raw: bytes) -> Usage | None:
+        tokens = read_tokens(raw)
+        if tokens is None:
+            return None
+        prompt, completion = max(tokens.prompt_tokens or 0, 0), max(tokens.completion_tokens or 0, 0)
+        # Hits are inside prompt_tokens, so they are taken out before pricing; billing both would charge a hit twice.
+        cached = within(tokens.prompt_cache_hit_tokens, prompt)
+        spent = tokens.completion_tokens_details
+        reasoning = within(spent.reasoning_tokens if spent else None, completion)
+        return Usage(input=prompt - cached, cached_input=cached, output=completion - reasoning, reasoning=reasoning)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        return error_from(status, headers, body, self.name)

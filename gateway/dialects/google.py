@@ -1,0 +1,41 @@
+"""Google's OpenAI-compatible wire: usage repeats in every chunk, and thinking shows only in the total.
+
+total_tokens - (prompt_tokens + completion_tokens) are thinking tokens; they are billed as output.
+Errors come as a JSON array, with numbers as codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from gateway.core.catalog import Model
+from gateway.core.errors import GatewayError
+from gateway.core.pricing import Usage
+from gateway.core.request import ChatRequest
+
+from .shape import error_from, fields_for, read_tokens, within
+
+
+class Google:
+    name = "google"
+
+    def body(self, request: ChatRequest, model: Model) -> bytes:
+        return msgspec.json.encode(fields_for(request, model.upstream_name))
+
+    def usage(self, raw: bytes) -> Usage | None:
+        tokens = read_tokens(raw)
+        if tokens is None:
+            return None
+        prompt, completion = max(tokens.prompt_tokens or 0, 0), max(tokens.completion_tokens or 0, 0)
+        details, spent = tokens.prompt_tokens_details, tokens.completion_tokens_details
+        cached = within(details.cached_tokens if details else None, prompt)
+        hidden = max((tokens.total_tokens or 0) - prompt - completion, 0)
+        shown = within(spent.reasoning_tokens if spent else None, completion)
+        return Usage(
+            input=prompt - cached, cached_input=cached, output=completion - shown, reasoning=shown + hidden
+        )
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        return error_from(status, headers, body, self.name)

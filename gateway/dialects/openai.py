@@ -1,0 +1,49 @@
+"""OpenAI's wire: cached and cache-written tokens sit inside prompt_tokens, reasoning inside completion_tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from gateway.core.catalog import Model
+from gateway.core.errors import GatewayError
+from gateway.core.pricing import Usage
+from gateway.core.request import ChatRequest
+
+from .shape import error_from, fields_for, read_tokens, within
+
+# These refuse `max_tokens` and want `max_completion_tokens`, which means the same for the caller.
+_RENAMED_LIMIT = re.compile(r"(gpt-[5-9]|o\d)")
+
+
+class OpenAI:
+    name = "openai"
+
+    def body(self, request: ChatRequest, model: Model) -> bytes:
+        fields = fields_for(request, model.upstream_name)
+        if "max_tokens" in fields and _RENAMED_LIMIT.match(model.upstream_name):
+            limit = fields.pop("max_tokens")
+            fields.setdefault("max_completion_tokens", limit)
+        return msgspec.json.encode(fields)
+
+    def usage(self, raw: bytes) -> Usage | None:
+        tokens = read_tokens(raw)
+        if tokens is None:
+            return None
+        prompt, completion = max(tokens.prompt_tokens or 0, 0), max(tokens.completion_tokens or 0, 0)
+        details, spent = tokens.prompt_tokens_details, tokens.completion_tokens_details
+        cached = within(details.cached_tokens if details else None, prompt)
+        written = within(details.cache_write_tokens if details else None, prompt - cached)
+        reasoning = within(spent.reasoning_tokens if spent else None, completion)
+        return Usage(
+            input=prompt - cached - written,
+            cached_input=cached,
+            cache_write=written,
+            output=completion - reasoning,
+            reasoning=reasoning,
+        )
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        return error_from(status, headers, body, self.name)

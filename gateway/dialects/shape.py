@@ -1,0 +1,131 @@
+"""What the three wires share: a body with the model's name swapped in, and errors by HTTP status.
+
+Each dialect keeps its own differences; nothing here knows a provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from gateway.core.errors import Blame, GatewayError
+from gateway.core.request import ChatRequest
+
+
+class Tokens(msgspec.Struct):
+    """The usage object of a chat completion, as far as it is billed."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+
+
+class PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class ProviderError(msgspec.Struct):
+    """An error object; Google writes numbers as codes and its own `status` word."""
+
+    message: str | None = None
+    type: str | None = None
+    param: str | None = None
+    code: str | int | None = None
+    status: str | None = None
+
+
+class _Envelope(msgspec.Struct):
+    error: ProviderError
+
+
+_tokens = msgspec.json.Decoder(Tokens)
+_envelope = msgspec.json.Decoder(_Envelope | list[_Envelope])
+_options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
+
+_INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
+
+
+def fields_for(request: ChatRequest, upstream_name: str) -> dict[str, msgspec.Raw]:
+    """The caller's fields under the provider's model name; a stream always reports its usage."""
+    fields = dict(request.fields)
+    fields["model"] = msgspec.Raw(msgspec.json.encode(upstream_name))
+    if request.stream and not request.include_usage:
+        options = _options.decode(fields.get("stream_options", msgspec.Raw(b"null")))
+        fields["stream_options"] = (
+            msgspec.Raw(msgspec.json.encode({**options, "include_usage": True})) if options else _INCLUDE_USAGE
+        )
+    return fields
+
+
+def read_tokens(raw: bytes) -> Tokens | None:
+    """The usage object, or None when it is not one or states no prompt or completion."""
+    try:
+        tokens = _tokens.decode(raw)
+    except msgspec.DecodeError:
+        return None
+    return None if tokens.prompt_tokens is None or tokens.completion_tokens is None else tokens
+
+
+def within(part: int | None, whole: int) -> int:
+    """A part of a whole, never negative and never more than what is left of it: classes stay disjoint."""
+    return min(max(part or 0, 0), max(whole, 0))
+
+
+def error_from(status: int, headers: Mapping[str, str], body: bytes, provider: str) -> GatewayError:
+    """A provider's error reply as ours.
+
+    4xx that the caller caused is handed through in the provider's words; 401, 402, 403 and 404 are the operator's
+    (key, balance, permission, model name) and another candidate may serve; 408, 409, 429 and 5xx are the provider's.
+    """
+    found = read_error(body)
+    message = (found.message if found else None) or f"{provider} answered {status}"
+    code = None if found is None or found.code is None else str(found.code)
+    noted = f"{provider} answered {status} {code or ''}".rstrip()
+    if status in (401, 402, 403):
+        told = f"{provider} refused this gateway's credentials or balance ({status}); the operator must look into it"
+        trips = status != 403
+        return GatewayError(Blame.OPERATOR, 502, told=told, noted=noted, retry=True, trips_provider=trips,
+                            code="provider_refused", outcome=f"http_{status}")  # fmt: skip
+    if status == 404:
+        return GatewayError(Blame.OPERATOR, 502, told=f"{provider}: {message}", noted=noted, retry=True,
+                            code="model_not_found", outcome="http_404")  # fmt: skip
+    if status in (408, 409, 429) or status >= 500:
+        return GatewayError(Blame.UPSTREAM, 429 if status == 429 else 502,
+                            told=f"{provider} answered {status}; no other candidate was left", noted=noted, retry=True,
+                            retry_after_s=retry_after(headers), code="rate_limit_exceeded" if status == 429 else None,
+                            outcome=f"http_{status}")  # fmt: skip
+    return GatewayError(Blame.CALLER, status, told=message, noted=noted, type=(found.type if found else None),
+                        param=(found.param if found else None), code=code, outcome=f"http_{status}")  # fmt: skip
+
+
+def read_error(body: bytes) -> ProviderError | None:
+    try:
+        envelope = _envelope.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if isinstance(envelope, list):
+        return envelope[0].error if envelope else None
+    return envelope.error
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from `retry-after-ms` or `retry-after`. The date form is not read: it needs a clock."""
+    for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is not None:
+            try:
+                seconds = float(value) * scale
+            except ValueError:
+                continue
+            if 0 <= seconds < 86_400:
+                return seconds
+    return None

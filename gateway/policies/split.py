@@ -1,0 +1,26 @@
+"""Shares by weight: a draw without replacement, so the rest of the draw is the fallback order.
+
+A weight of 0 drains a model: it is not drawn, not even as a fallback.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from gateway.core.routing import Candidate, Route, Signals
+
+
+class Split:
+    name = "split"
+
+    def order(self, candidates: Sequence[Candidate], route: Route, signals: Signals) -> Sequence[Candidate]:
+        # Efraimidis and Spirakis (2006): ordering by u**(1/weight) is a weighted draw without replacement.
+        dice = random.Random(signals.seed)  # noqa: S311 - shares, not secrets
+        drawn = []
+        for candidate in candidates:
+            weight = route.weights.get(candidate.model.id, 0)
+            if weight > 0:
+                drawn.append((dice.random() ** (1 / weight), candidate))
+        drawn.sort(key=lambda pair: pair[0], reverse=True)
+        return [candidate for _, candidate in drawn]

@@ -1,0 +1,200 @@
+"""One upstream attempt, from dispatch to its one record.
+
+Invariant: whatever happens - an answer, an error, a cut, a client that left, a cancellation - `record()` describes
+it, and its owner books that record exactly once.
+
+What is billed: a complete answer at the usage its provider reports. A refused request (an error status, no
+connection) costs nothing. Anything that broke in between is uncertain: the provider may bill it, so it is priced by
+the last usage seen or by an estimate, and kept apart until it is reconciled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from gateway.core.contracts import CachedAnswer, Target
+from gateway.core.errors import GatewayError
+from gateway.core.money import Nano
+from gateway.core.pricing import Usage
+from gateway.core.records import SpendRecord, State, UsageSource
+from gateway.core.request import ChatRequest
+from gateway.core.routing import Candidate, Decision, Market
+from gateway.core.savings import Baseline, baseline
+from gateway.core.world import Caller
+
+from .clock import now_us, ticks_us
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request on its way: who asks, for what, and what was decided. Shared by all its attempts."""
+
+    request_id: str
+    at_us: int
+    began_us: int
+    caller: Caller
+    request: ChatRequest
+    decision: Decision
+    market: Market
+    cache: str
+    cache_key: str | None
+    candidates_json: str
+    drops_json: str
+
+
+_NOT_BILLED = frozenset({"unreachable", "in_band_error"})
+
+
+class Attempt:
+    """The state of one attempt while it runs. Times in microseconds of the monotonic clock."""
+
+    __slots__ = (
+        "_at_us", "_began_us", "_waited_us", "answered", "baseline", "candidate", "cost", "first_us",
+        "finish_reason", "job", "number", "outcome", "service_tier", "state", "status", "target", "usage",
+        "usage_source",
+    )  # fmt: skip
+
+    def __init__(self, job: Job, candidate: Candidate, number: int, target: Target) -> None:
+        self.job = job
+        self.candidate = candidate
+        self.number = number
+        self.target = target
+        self.status = 0
+        self.outcome = "cancelled"  # what it was, if nothing else is said before its record is made
+        self.answered = False
+        self.state = State.UNCERTAIN
+        self.usage = Usage()
+        self.usage_source = UsageSource.NONE
+        self.service_tier: str | None = None
+        self.finish_reason: str | None = None
+        self.cost: Nano = candidate.expected_cost
+        self.baseline: Baseline | None = None
+        self.first_us: int | None = None
+        self._at_us = now_us()
+        self._began_us = ticks_us()
+        self._waited_us = 0
+
+    @property
+    def attempt_id(self) -> str:
+        return f"{self.job.request_id}.{self.number}"
+
+    @property
+    def saved(self) -> int:
+        """Against the baseline, in nano-dollars, signed."""
+        return 0 if self.baseline is None else self.baseline.cost - self.cost
+
+    @property
+    def overhead_us(self) -> int:
+        """Time spent in the gateway: until now less the provider's, for a stream until its first content."""
+        until_us = ticks_us() if self.first_us is None else self._began_us + self.first_us
+        return until_us - self.job.began_us - self._waited_us
+
+    def waited(self) -> None:
+        """The whole reply is here: the time since dispatch was the provider's, not ours."""
+        self._waited_us = ticks_us() - self._began_us
+
+    def first_content(self) -> None:
+        self.first_us = self._waited_us = ticks_us() - self._began_us
+
+    def complete(self, usage_raw: bytes, finish_reason: str | None, service_tier: str | None, events: int) -> None:
+        """The answer is whole: price it by the provider's usage, or by an estimate that is marked as one."""
+        self.answered = True
+        self.outcome = "ok"
+        self.finish_reason = finish_reason
+        self.service_tier = service_tier
+        self._price(usage_raw, events)
+        self.state = State.SETTLED if self.usage_source is UsageSource.PROVIDER else State.UNCERTAIN
+        self.baseline = baseline(
+            self.job.decision.route.baseline, self.candidate.price, self.usage, self.job.market.prices,
+            self.job.decision.now,
+        )  # fmt: skip
+
+    def broke(self, usage_raw: bytes, events: int) -> None:
+        """The answer broke off after it began."""
+        self._price(usage_raw, events)
+
+    def failed(self, error: GatewayError) -> None:
+        """The attempt ended with this error; what a refused request cost is known: nothing."""
+        self.outcome = error.outcome
+        if error.outcome.startswith("http_") or error.outcome in _NOT_BILLED:
+            self.state = State.SETTLED
+            self.cost = Nano(0)
+            self.usage = Usage()
+            self.usage_source = UsageSource.NONE
+
+    def _price(self, usage_raw: bytes, events: int) -> None:
+        usage = self.target.dialect.usage(usage_raw) if usage_raw else None
+        if usage is not None:
+            self.usage_source = UsageSource.PROVIDER
+        else:
+            # A delta is about a token at every provider that sends one delta a token; marked as an estimate.
+            usage = Usage(input=self.candidate.expected.input, output=events or self.candidate.expected.output)
+            self.usage_source = UsageSource.ESTIMATED
+        self.usage = usage
+        self.cost = self.candidate.price.cost(usage, self.service_tier)
+
+    def record(self) -> SpendRecord:
+        job, route, usage = self.job, self.job.decision.route, self.usage
+        compared = self.baseline
+        return SpendRecord(
+            attempt_id=self.attempt_id,
+            request_id=job.request_id,
+            attempt=self.number,
+            at_us=self._at_us,
+            route=route.name,
+            policy=route.policy.name,
+            kind=route.kind,
+            team=job.caller.team,
+            key_id=job.caller.key_id,
+            provider=self.target.provider.name,
+            model=self.target.model.id,
+            simulated=self.target.simulated,
+            stream=job.request.stream,
+            cache=job.cache,
+            state=self.state,
+            outcome=self.outcome,
+            status=self.status,
+            finish_reason=self.finish_reason,
+            usage_source=self.usage_source,
+            input_tokens=usage.input,
+            cached_input_tokens=usage.cached_input,
+            cache_write_tokens=usage.cache_write,
+            output_tokens=usage.output,
+            reasoning_tokens=usage.reasoning,
+            service_tier=self.service_tier,
+            price_id=self.candidate.price.id,
+            expected_nano=self.candidate.expected_cost,
+            cost_nano=self.cost,
+            baseline_model=compared.model if compared else None,
+            baseline_price_id=compared.price_id if compared else None,
+            baseline_nano=compared.cost if compared else Nano(0),
+            duration_us=ticks_us() - self._began_us,
+            ttft_us=self.first_us,
+            candidates=job.candidates_json,
+            drops=job.drops_json,
+        )
+
+
+def cached_record(job: Job, answer: CachedAnswer, target: Target, compared: Baseline) -> SpendRecord:
+    """The row of an answer that no provider was asked for: it consumed and cost nothing, its baseline is the saving."""
+    route = job.decision.route
+    duration = ticks_us() - job.began_us
+    return SpendRecord(
+        attempt_id=f"{job.request_id}.1", request_id=job.request_id, attempt=1, at_us=job.at_us,
+        route=route.name, policy=route.policy.name, kind=route.kind, team=job.caller.team, key_id=job.caller.key_id,
+        provider=target.provider.name, model=target.model.id, simulated=target.simulated, stream=job.request.stream,
+        cache="hit", state=State.SETTLED, outcome="cached", status=200, finish_reason=answer.finish_reason,
+        usage_source=UsageSource.CACHE, input_tokens=0, cached_input_tokens=0, cache_write_tokens=0, output_tokens=0,
+        reasoning_tokens=0, service_tier=None, price_id=None, expected_nano=Nano(0), cost_nano=Nano(0),
+        baseline_model=compared.model, baseline_price_id=compared.price_id, baseline_nano=compared.cost,
+        duration_us=duration, ttft_us=duration, candidates=job.candidates_json, drops=job.drops_json,
+    )  # fmt: skip
+
+
+def decision_json(decision: Decision) -> tuple[str, str]:
+    """Candidates with their expected cost, and drops, as the ledger keeps them."""
+    candidates = [(c.model.id, c.price.id, c.expected_cost, c.score) for c in decision.candidates]
+    drops = [(drop.model, drop.code) for drop in decision.drops]
+    return msgspec.json.encode(candidates).decode(), msgspec.json.encode(drops).decode()

@@ -1,0 +1,284 @@
+"""One chat request: parse, decide, look in the cache, attempt, answer, book.
+
+Fallback happens only before the first content byte has left for the client, and never when the client is to blame.
+After it, a fault becomes an in-band error event without `[DONE]`. A client that leaves a stream early does not stop
+it: the provider bills the answer, so the stream is read on (with a limit) to learn what it cost.
+
+No concrete store, upstream or dialect is imported here; the composition root hands them in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.core.contracts import Target, Upstream
+from gateway.core.errors import Blame, GatewayError
+from gateway.core.replay import join_stream
+from gateway.core.request import parse_chat
+from gateway.core.routing import Route, Signals, decide, refusal
+from gateway.core.sse import DONE
+from gateway.core.world import Caller, World
+
+from . import headers
+from .attempt import Attempt, Job, decision_json
+from .clock import dice, instant, new_id, now_us, ticks_us
+from .door import authenticate, read_body
+from .exchange import Relay, fetch
+from .faults import over_time
+from .health import Health
+from .keeper import Keeper, replay
+from .metrics import Metrics
+from .reply import Receive, Reply, Scope, Send
+from .settle import Booking, Settler
+
+log = logging.getLogger("gateway.chat")
+
+DEADLINE_MARGIN_S = 0.1
+"""An attempt ends this much before its request must, so that the fault is the attempt's and can be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The configuration in force and where each model's requests go, swapped in by one reference."""
+
+    world: World
+    targets: Mapping[str, Target]
+    simulated: bool
+
+    @property
+    def version(self) -> str:
+        """What a cached answer is valid under. Simulated answers never meet real ones."""
+        return f"{self.world.version}{'-simulated' if self.simulated else ''}"
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the composition root hands in."""
+
+    live: Live
+    upstreams: Mapping[str, Upstream]
+    keeper: Keeper
+    settler: Settler
+    booking: Booking
+    health: Health
+    metrics: Metrics
+
+
+class ChatEndpoint:
+    """POST /v1/chat/completions as a raw ASGI application."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began_us, at_us = ticks_us(), now_us()
+        request_id = new_id(at_us)
+        reply = Reply(receive, send, request_id)
+        self.in_flight += 1
+        try:
+            await self._handle(_Arrival(request_id, at_us, began_us, scope, receive), reply)
+        except GatewayError as error:
+            await self._refuse(request_id, reply, error)
+        except TimeoutError:
+            await self._refuse(request_id, reply, over_time())
+        except Exception as exc:  # noqa: BLE001 - the last guard: answered, counted and logged, never swallowed
+            log.error("request %s failed inside the gateway: %s", request_id, _where(exc))
+            fault = GatewayError(Blame.GATEWAY, 500, told="the gateway failed; its log has this request's id")
+            await self._refuse(request_id, reply, fault)
+        finally:
+            self.in_flight -= 1
+            await reply.stop_watching()
+
+    async def _handle(self, arrival: _Arrival, reply: Reply) -> None:
+        live = self._parts.live  # one configuration for the whole request, whatever is swapped in meanwhile
+        job = await self._accept(arrival, live)
+        reply.headers += headers.of_decision(job.decision.route, job.request_id)
+        async with asyncio.timeout(job.decision.route.timeouts.total) as deadline:
+            kept = await self._parts.keeper.find(job)
+            if kept is not None and (target := live.targets.get(kept.model)) is not None:
+                if await replay(job, kept, target, reply, self._parts.booking):
+                    return
+            if not job.decision.candidates:
+                raise self._refusal(job)
+            await self._attempts(job, live, reply, deadline)
+
+    async def _accept(self, arrival: _Arrival, live: Live) -> Job:
+        """From bytes to a decided job. Raises GatewayError for everything that is refused early."""
+        world = live.world
+        caller = authenticate(arrival.scope, world)
+        settings = world.server
+        self._refuse_overload(settings.max_concurrency)
+        body = await read_body(
+            arrival.scope, arrival.receive, limit=settings.max_body_bytes, deadline_s=settings.body_timeout_s
+        )
+        request = parse_chat(body)
+        route = find_route(world, caller, request.model)
+        signals = Signals(now=instant(arrival.at_us), seed=dice(), unhealthy=self._parts.health.unhealthy())
+        decision = decide(route, request, world.market, signals, jurisdictions=caller.jurisdictions)
+        candidates_json, drops_json = decision_json(decision)
+        key = self._parts.keeper.key(caller, route, live.version, request)
+        return Job(
+            request_id=arrival.request_id,
+            at_us=arrival.at_us,
+            began_us=arrival.began_us,
+            caller=caller,
+            request=request,
+            decision=decision,
+            market=world.market,
+            cache="off" if key is None else "miss",
+            cache_key=key,
+            candidates_json=candidates_json,
+            drops_json=drops_json,
+        )
+
+    def _refuse_overload(self, max_concurrency: int) -> None:
+        if self.in_flight > max_concurrency:
+            told = f"{max_concurrency} requests are in flight already; try again shortly"
+            raise GatewayError(Blame.GATEWAY, 503, told=told, code="overloaded", retry_after_s=1, outcome="overloaded")
+        if self._parts.settler.full:
+            told = "spend cannot be booked at the moment (the ledger is away), so no more work is accepted"
+            raise GatewayError(Blame.GATEWAY, 503, told=told, code="ledger_away", retry_after_s=5, outcome="overloaded")
+
+    def _refusal(self, job: Job) -> GatewayError:
+        error = refusal(job.decision)
+        if error.code == "no_healthy_candidate":
+            error.retry_after_s = self._parts.health.recovers_in_s(tuple(drop.model for drop in job.decision.drops))
+        return error
+
+    async def _attempts(self, job: Job, live: Live, reply: Reply, deadline: asyncio.Timeout) -> None:
+        """Candidates in order until one answers. Every attempt leaves exactly one record."""
+        most = job.decision.route.max_attempts
+        waiting = deque(job.decision.candidates)
+        repeated = False
+        for number in range(1, most + 1):
+            candidate = waiting.popleft()
+            attempt = Attempt(job, candidate, number, live.targets[candidate.model.id])
+            final = number == most or not waiting
+            try:
+                await self._answer(attempt, reply, deadline, final)
+                self._parts.health.answered(candidate.model.id)
+                return
+            except GatewayError as error:
+                attempt.failed(error)
+                self._parts.health.failed(candidate.model.id, candidate.model.provider, error)
+                if error.repeatable and not repeated:
+                    # A pooled connection that its server was closing: the same target is worth one more try.
+                    repeated = True
+                    waiting.appendleft(candidate)
+                if error.trips_provider:
+                    waiting = deque(one for one in waiting if one.model.provider != candidate.model.provider)
+                final = number == most or not waiting or reply.started or not error.retryable
+                if final:
+                    self._describe_failure(error, attempt, reply)
+                    raise
+                log.warning("%s: falling back after %s", attempt.attempt_id, error.noted)
+            finally:
+                self._parts.booking.book(attempt.record(), final=attempt.answered or final)
+
+    async def _answer(self, attempt: Attempt, reply: Reply, deadline: asyncio.Timeout, final: bool) -> None:
+        upstream = self._parts.upstreams[attempt.target.provider.via]
+        until = _share(deadline, final)
+        if attempt.job.request.stream:
+            await self._relay(attempt, upstream, reply, deadline, until)
+        else:
+            answer = await fetch(attempt, upstream, until=until)
+            self._parts.keeper.keep(attempt, answer.body)
+            reply.headers += headers.of_attempt(attempt)
+            reply.headers += headers.of_money(cost=attempt.cost, saved=attempt.saved)
+            await reply.whole(200, answer.body)
+        if attempt.number == 1:  # a later attempt's request has waited for other providers as well
+            self._parts.metrics.overhead(attempt.job.decision.route.name, attempt.overhead_us / 1e6)
+
+    async def _relay(
+        self, attempt: Attempt, upstream: Upstream, reply: Reply, deadline: asyncio.Timeout, until: float
+    ) -> None:
+        relay = Relay(attempt, reply, keep=attempt.job.cache_key is not None)
+        first_by = min(asyncio.get_running_loop().time() + attempt.job.decision.route.timeouts.first_token, until)
+        await relay.run(upstream, first_by=first_by, on_gone=lambda: self._abandon(deadline))
+        if reply.gone:
+            attempt.outcome = "aborted"
+        elif relay.kept is not None:
+            joined = join_stream(b"".join(relay.kept), relay.usage_raw)
+            if joined is not None:
+                self._parts.keeper.keep(attempt, joined)
+        await reply.end_stream(headers.trailer(attempt) + DONE)
+
+    def _abandon(self, deadline: asyncio.Timeout) -> None:
+        """The client has left: read on for the cost, but not for ever."""
+        by = asyncio.get_running_loop().time() + self._parts.live.world.server.abandoned_stream_s
+        when = deadline.when()
+        if when is None or by < when:
+            deadline.reschedule(by)
+
+    def _describe_failure(self, error: GatewayError, attempt: Attempt, reply: Reply) -> None:
+        """The caller is told who was asked last, and not to ask again what the gateway has retried already."""
+        if reply.started:
+            return
+        reply.headers += headers.of_attempt(attempt)
+        if error.retryable and error.status != 429:
+            reply.headers.append((b"x-should-retry", b"false"))
+
+    async def _refuse(self, request_id: str, reply: Reply, error: GatewayError) -> None:
+        """The one place where an error becomes bytes."""
+        if reply.started:
+            await reply.end_stream(b"data: " + error.body() + b"\n\n")
+            return
+        if error.outcome in _REJECTED:
+            self._parts.metrics.rejected(error.outcome)
+        elif error.blame is not Blame.CALLER:
+            log.warning("request %s refused: %s", request_id, error.noted)
+        await reply.error(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A request as it came in."""
+
+    request_id: str
+    at_us: int
+    began_us: int
+    scope: Scope
+    receive: Receive
+
+
+_REJECTED = frozenset(
+    {"invalid", "unauthorised", "refused", "overloaded", "too_large", "slow_request", "unknown_model", "disconnected"}
+)
+
+
+def find_route(world: World, caller: Caller, name: str) -> Route:
+    """The route or direct model that a request names. Raises GatewayError 404 or 403."""
+    route = world.route(name)
+    if route is None:
+        near = difflib.get_close_matches(name[:100], [*world.routes, *world.direct], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        told = f"no route or model is named {name[:100]!r}{hint} (GET /v1/models lists them)"
+        raise GatewayError(Blame.CALLER, 404, told=told, param="model", code="model_not_found", outcome="unknown_model")
+    if not caller.may_use(route):
+        allowed = ", ".join(sorted(caller.routes or ()))
+        told = f"team {caller.team!r} may not use {name[:100]!r}; it may use: {allowed}"
+        raise GatewayError(Blame.CALLER, 403, told=told, param="model", code="route_not_allowed", outcome="unauthorised")
+    return route
+
+
+def _share(deadline: asyncio.Timeout, final: bool) -> float:
+    """Until when an attempt may take: the final one all that is left, an earlier one half, so another can follow."""
+    now = asyncio.get_running_loop().time()
+    when = deadline.when()
+    left = 0.0 if when is None else max(when - now - DEADLINE_MARGIN_S, 0.0)
+    return now + (left if final else left / 2)
+
+
+def _where(exc: BaseException) -> str:
+    """The kind and place of an exception, without its text, which might hold a prompt."""
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    return f"{type(exc).__name__}{place}"

@@ -1,0 +1,33 @@
+"""The clocks and the dice of the proxy, in one place; everything pure receives their readings as arguments."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from datetime import UTC, datetime
+
+
+def now_us() -> int:
+    """Microseconds since the epoch."""
+    return time.time_ns() // 1_000
+
+
+def instant(at_us: int) -> datetime:
+    """The same moment as an aware datetime in UTC."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC)
+
+
+def ticks_us() -> int:
+    """A monotonic clock for durations, in microseconds."""
+    return time.perf_counter_ns() // 1_000
+
+
+def new_id(at_us: int) -> str:
+    """A time-sortable id: 48 bits of milliseconds and 64 random bits, in hex."""
+    return f"{at_us // 1_000:012x}{os.urandom(8).hex()}"
+
+
+def dice() -> int:
+    """A seed for one decision."""
+    return random.getrandbits(48)

@@ -1,0 +1,85 @@
+"""The front door: who is asking, and the request's body within its limits. Everything here refuses early."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.core.errors import Blame, GatewayError
+from gateway.core.world import KEYLESS, Caller, World, key_digest
+
+from .reply import Receive, Scope, header
+
+_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def authenticate(scope: Scope, world: World) -> Caller:
+    """The caller by its bearer key. Raises GatewayError 401, or 403 for a web page reaching a keyless gateway."""
+    if not world.callers:
+        refuse_foreign_page(scope)
+        return KEYLESS
+    key = bearer(scope)
+    caller = None if key is None else world.callers.get(key_digest(key))
+    if caller is None:
+        told = "no API key given: send 'Authorization: Bearer <key>'" if key is None else "this API key is not known"
+        raise GatewayError(Blame.CALLER, 401, told=told, code="invalid_api_key", outcome="unauthorised")
+    return caller
+
+
+def bearer(scope: Scope) -> str | None:
+    """The bearer key of a request, or None."""
+    scheme, _, key = (header(scope, b"authorization") or b"").partition(b" ")
+    return key.strip().decode("latin-1") if scheme.lower() == b"bearer" and key.strip() else None
+
+
+def refuse_foreign_page(scope: Scope) -> None:
+    """Without keys only programs of this machine may call.
+
+    A page in a browser could otherwise spend money here: by a form or fetch (its Origin tells) or by pointing its own
+    host name at the loopback address (the Host tells).
+    """
+    host = (header(scope, b"host") or b"").decode("latin-1")
+    if not _is_loopback(host):
+        raise _foreign(f"host {host!r}")
+    origin = header(scope, b"origin")
+    if origin is not None and not _is_loopback(origin.decode("latin-1").partition("://")[2]):
+        raise _foreign("a web page of another origin")
+
+
+def _is_loopback(netloc: str) -> bool:
+    name = netloc.rpartition(":")[0] if not netloc.endswith("]") and ":" in netloc else netloc
+    return name.lower() in _LOOPBACK_HOSTS
+
+
+def _foreign(what: str) -> GatewayError:
+    told = f"this gateway has no keys and serves programs on this machine only, not {what}; configure team keys first"
+    return GatewayError(Blame.CALLER, 403, told=told, code="loopback_only", outcome="unauthorised")
+
+
+async def read_body(scope: Scope, receive: Receive, *, limit: int, deadline_s: float) -> bytes:
+    """The whole body. Raises GatewayError 413 over the limit, 408 when it does not arrive in time."""
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(deadline_s):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise GatewayError(Blame.CALLER, 400, told="the client left", outcome="disconnected")
+                part = message.get("body", b"")
+                size += len(part)
+                if size > limit:
+                    raise _too_large(limit)
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+    except TimeoutError as exc:
+        told = f"the request's body did not arrive within {deadline_s:g} s"
+        raise GatewayError(Blame.CALLER, 408, told=told, outcome="slow_request") from exc
+
+
+def _too_large(limit: int) -> GatewayError:
+    told = f"the request's body is over this gateway's limit of {limit:,} bytes (server.max_body_mib in routes.yaml)"
+    return GatewayError(Blame.CALLER, 413, told=told, code="request_too_large", outcome="too_large")

@@ -1,0 +1,42 @@
+"""The faults that the proxy itself finds in a provider's behaviour, as errors with their blame. Causes, not bytes."""
+
+from __future__ import annotations
+
+from gateway.core.answer import malformed
+from gateway.core.errors import Blame, GatewayError
+from gateway.core.sse import StreamScanner
+
+
+def silent(provider: str, attempt_id: str) -> GatewayError:
+    return GatewayError(
+        Blame.UPSTREAM, 504, told=f"{provider} did not answer in time", retry=True, outcome="timeout",
+        noted=f"{provider} stalled on {attempt_id}",
+    )  # fmt: skip
+
+
+def truncated(provider: str) -> GatewayError:
+    return GatewayError(
+        Blame.UPSTREAM, 502, told=f"{provider} cut its answer short", retry=True, outcome="truncated",
+        noted=f"{provider}: the stream ended without a finish reason",
+    )  # fmt: skip
+
+
+def broken_stream(scanner: StreamScanner, provider: str) -> GatewayError:
+    """What the scanner found. An error before any content costs nothing; after it the provider may bill."""
+    if scanner.error_raw:
+        return GatewayError(
+            Blame.UPSTREAM, 502, told=f"{provider} reported an error within its answer", retry=True,
+            outcome="cut_by_error" if scanner.content else "in_band_error",
+        )  # fmt: skip
+    return malformed(f"{provider}: {scanner.fault}")
+
+
+def client_stalled() -> GatewayError:
+    return GatewayError(
+        Blame.CALLER, 408, told="the client stopped reading the stream", outcome="client_stalled"
+    )
+
+
+def over_time() -> GatewayError:
+    told = "the request took longer than its route allows (timeouts.total_s in routes.yaml)"
+    return GatewayError(Blame.GATEWAY, 504, told=told, outcome="timeout")

@@ -1,0 +1,100 @@
+"""From finished attempts to the book, off the hot path: a queue, one writer, batches.
+
+Invariant: a record leaves the queue only after the ledger has taken it. While the ledger is away records wait and
+`full` turns true at the queue's limit; the front door then refuses new work, because spend could not be booked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from itertools import islice
+
+from gateway.core.contracts import Ledger, LedgerUnavailable
+from gateway.core.records import SpendRecord
+
+from .metrics import Metrics
+
+log = logging.getLogger("gateway.settle")
+
+BATCH = 500
+PAUSE_S = 0.02
+LONGEST_RETRY_S = 5.0
+WRITE_DEADLINE_S = 60.0
+
+
+class Settler:
+    """Owns the writer task. `start` it in a running loop; `close` drains the queue."""
+
+    def __init__(self, ledger: Ledger, *, limit: int = 200_000) -> None:
+        self._ledger = ledger
+        self._limit = limit
+        self._queue: deque[SpendRecord] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+        self.failures = 0
+
+    @property
+    def pending(self) -> int:
+        return len(self._queue)
+
+    @property
+    def full(self) -> bool:
+        return len(self._queue) >= self._limit
+
+    def put(self, record: SpendRecord) -> None:
+        self._queue.append(record)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._write(), name="ledger-writer")
+
+    async def close(self, deadline_s: float) -> int:
+        """Write what is left, at most this long. Returns how many records could not be written."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            try:
+                await asyncio.wait_for(self._task, deadline_s)
+            except TimeoutError:
+                log.error("the ledger did not take the last %d records within %g s", self.pending, deadline_s)
+        return self.pending
+
+    async def _write(self) -> None:
+        retry_s = PAUSE_S
+        while self._queue or not self._closing:
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()  # woken by the next record or by close
+                continue
+            if not self._closing:
+                await asyncio.sleep(PAUSE_S)  # lets a batch gather; costs the caller nothing
+            batch = list(islice(self._queue, BATCH))
+            try:
+                async with asyncio.timeout(WRITE_DEADLINE_S):
+                    await asyncio.to_thread(self._ledger.append, batch)
+            except (LedgerUnavailable, TimeoutError) as exc:
+                self.failures += 1
+                log.error("ledger not writable, %d records wait: %s", self.pending, exc)
+                await asyncio.sleep(retry_s)
+                retry_s = min(retry_s * 2, LONGEST_RETRY_S)
+                continue
+            retry_s = PAUSE_S
+            for _ in batch:
+                self._queue.popleft()
+
+
+class Booking:
+    """Where every finished attempt goes, once: the book and the metrics read the same record."""
+
+    def __init__(self, settler: Settler, metrics: Metrics) -> None:
+        self._settler = settler
+        self._metrics = metrics
+
+    def book(self, record: SpendRecord, *, final: bool) -> None:
+        """final: no further attempt of this request follows."""
+        self._settler.put(record)
+        self._metrics.record(record, final=final)

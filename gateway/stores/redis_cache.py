@@ -1,0 +1,207 @@
+"""The response cache in Redis or Valkey. It never fails a request: whatever goes wrong is a miss.
+
+Invariants: an unreachable or frozen server costs at most one timeout a period (see breaker). A cancelled command takes
+its connection with it, so its reply can never reach another caller. No key and no answer is ever logged.
+
+redis-py's own retries and timeouts are off: there is one attempt, under one deadline of ours. Cancelling it is what
+closes the connection. (Its `socket_timeout` would also cost a task for every command on Python 3.11.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from redis.asyncio.connection import ConnectionPool, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from gateway.core.contracts import CachedAnswer
+
+from .breaker import Breaker, Pass
+
+log = logging.getLogger("gateway.cache")
+
+PREFIX = "gw:c1:"
+"""The number goes up when the stored form changes, so that two versions of the gateway never read each other's."""
+
+CONNECT_TIMEOUT_S = 0.25
+TIMEOUT_S = 0.1
+CONNECTIONS = 64
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(CachedAnswer).decode
+
+Reply = bytes | str | int | None
+
+
+class _Busy(Exception):
+    """No connection became free in time."""
+
+
+class RedisCache:
+    """core.contracts.Cache. `errors` counts by kind, and `on_error(kind)` hears of each as it happens.
+
+    Kinds: timeout, unreachable (the connection), busy (no free connection in time), refused (the server answered with
+    an error), undecodable (a value that is not ours). The first two close the breaker.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        timeout_s: float = TIMEOUT_S,
+        connections: int = CONNECTIONS,
+        on_error: Callable[[str], None] | None = None,
+    ) -> None:
+        """Raises ValueError when the address is none; its text never repeats the address, which may hold a password."""
+        ours: dict[str, Any] = {  # Any: keyword arguments of every kind
+            # RESP2 needs no greeting, so a new connection is ready at once; and only with it does redis-py look for
+            # unread bytes before it lends a connection again.
+            "protocol": 2,
+            "decode_responses": False,
+            "socket_timeout": None,
+            "socket_connect_timeout": connect_timeout_s,
+            "retry": Retry(NoBackoff(), 0),
+            "max_connections": connections,
+        }
+        try:
+            self._pool = ConnectionPool(**{**parse_url(url), **ours})
+            self._pool.make_connection()  # opens nothing; finds options in the address that are none
+        except (ValueError, TypeError):
+            raise ValueError("the Redis address must look like redis://, rediss:// or unix://") from None
+        # Our own turnstile before redis-py's pool: its BlockingConnectionPool loses a connection for good when the
+        # task that hands one back is cancelled while waiting for the pool's lock.
+        self._slots = asyncio.Semaphore(connections)
+        self._connect_timeout_s = connect_timeout_s
+        self._timeout_s = timeout_s
+        self._breaker = Breaker()
+        self._refused = False
+        self._on_error = on_error
+        self.errors: Counter[str] = Counter()
+
+    @property
+    def off(self) -> bool:
+        """The server is being left alone."""
+        return self._breaker.off_s > 0
+
+    async def get(self, key: str) -> CachedAnswer | None:
+        name = PREFIX + key
+        raw = await self._ask("GET", name)
+        if raw is None:
+            return None
+        try:
+            return _decode(raw if isinstance(raw, bytes) else b"")
+        except msgspec.MsgspecError:
+            self._count("undecodable")
+            await self._ask("DEL", name)
+            return None
+
+    async def put(self, key: str, answer: CachedAnswer, ttl_s: int) -> None:
+        if ttl_s <= 0:
+            raise ValueError("ttl_s must be positive: an answer without an end would never be evicted")
+        if await self._ask("SET", PREFIX + key, _encode(answer), "PX", str(ttl_s * 1000)) and self._refused:
+            self._refused = False
+            log.info("the response cache keeps answers again")
+
+    async def ping(self) -> bool:
+        """The server answers now; asked whatever the breaker says, and without changing its mind."""
+        try:
+            async with self._slot():
+                return await self._send("PING") == b"PONG"
+        except (_Busy, RedisError, OSError, TimeoutError):
+            return False
+
+    async def close(self) -> None:
+        """Close all connections. Whatever still uses one fails."""
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await self._pool.aclose()
+        except (RedisError, OSError, TimeoutError):
+            log.debug("a connection to the response cache did not close cleanly")
+
+    async def _ask(self, *command: str | bytes) -> Reply:
+        """The reply; None also when there is none to be had. Every way out reports to the breaker exactly once."""
+        how = self._breaker.enter(time.monotonic())
+        if how is Pass.CLOSED:
+            return None
+        try:
+            async with self._slot():
+                if how is Pass.FREE and self.off:
+                    return None  # the breaker closed while we waited: one timeout is enough
+                reply = await self._send(*command)
+        except _Busy:
+            # Those who hold the connections will find out whether the server is ill; a crowd alone is no illness.
+            self._breaker.abandoned(how)
+            self._count("busy")
+            return None
+        except ResponseError as exc:
+            self._went_well(how)  # a refusal is an answer, and in time
+            self._was_refused(exc)
+            return None
+        except (RedisError, OSError, TimeoutError) as exc:
+            self._went_wrong(how, exc)
+            return None
+        except BaseException:
+            self._breaker.abandoned(how)
+            raise
+        self._went_well(how)
+        return reply
+
+    async def _send(self, *command: str | bytes) -> Reply:
+        async with asyncio.timeout(self._connect_timeout_s):
+            connection = await self._pool.get_connection()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await connection.send_command(*command)
+                reply: Reply = await connection.read_response()
+                return reply
+        finally:
+            await self._pool.release(connection)  # does not wait: nobody keeps the pool's lock across an await
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._slots.locked():
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._slots.acquire()
+            except TimeoutError:
+                raise _Busy from None
+        else:
+            await self._slots.acquire()
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _went_well(self, how: Pass) -> None:
+        if self._breaker.succeeded(how):
+            log.info("the response cache is on again")
+
+    def _went_wrong(self, how: Pass, exc: Exception) -> None:
+        kind = "timeout" if isinstance(exc, (TimeoutError, RedisTimeout)) else "unreachable"
+        self._count(kind)
+        if self._breaker.failed(how, time.monotonic()):
+            # The kind of error only: a server's words may repeat the command, and so the key.
+            told = "the response cache is off, requests go to the providers until it answers: %s (%s)"
+            log.warning(told, kind, type(exc).__name__)
+
+    def _was_refused(self, exc: ResponseError) -> None:
+        self._count("refused")
+        if not self._refused:
+            self._refused = True
+            log.warning("the response cache's server refuses commands: %s", type(exc).__name__)
+
+    def _count(self, kind: str) -> None:
+        self.errors[kind] += 1
+        if self._on_error is not None:
+            self._on_error(kind)
