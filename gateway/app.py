@@ -25,30 +25,31 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from gateway.admin.api import AdminParts, create_api
+from gateway.admin.api import AdminParts, SpendQuestion, create_api
 from gateway.config import Loaded, load
-from gateway.core.contracts import Target, Upstream
+from gateway.core.contracts import LedgerUnavailable, Target, Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation, explain
 from gateway.core.money import usd_per_million
 from gateway.core.request import parse_chat
 from gateway.core.routing import Signals, decide
-from gateway.core.world import Caller, World, key_digest
+from gateway.core.world import KEYLESS, World, key_digest
 from gateway.dialects import DIALECTS
 from gateway.proxy.chat import ChatEndpoint, Live, Parts, find_route
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
 from gateway.proxy.health import Health
 from gateway.proxy.keeper import Keeper
 from gateway.proxy.litellm_upstream import LiteLLMUpstream
-from gateway.proxy.metrics import CONTENT_TYPE, Metrics
+from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
 from gateway.proxy.reply import Receive, Reply, Scope, Send
 from gateway.proxy.settle import Booking, Settler
 from gateway.proxy.upstream import HttpUpstream
 from gateway.simulator import Rates, Sale, Simulator
-from gateway.stores.embedded import EmbeddedStore, StoreError
-from gateway.stores.ledger import SqlLedger
+from gateway.stores.embedded import EmbeddedStore, EmbeddedStoreError
+from gateway.stores.ledger import SqlLedger, open_engine
 from gateway.stores.redis_cache import RedisCache
-from gateway.stores.spend import SpendQuery, spend, to_json
+from gateway.stores.spend import period, spend
+from gateway.stores.spend_text import to_json
 
 log = logging.getLogger("gateway")
 
@@ -147,7 +148,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[Any] | None = None) -> None:  # Any: as uvicorn declares it
         await super().startup(sockets)
         if self.started:
-            print("\n".join(self.gateway.banner), file=sys.stderr, flush=True)
+            sys.stderr.write("\n".join(self.gateway.banner) + "\n")
 
 
 @asynccontextmanager
@@ -168,7 +169,7 @@ async def started(settings: Settings) -> AsyncIterator[Gateway]:
         simulator = await _start_simulator(loaded, stack)
 
         world = loaded.world
-        metrics = Metrics()
+        metrics = Metrics(VERSION)
         settler = Settler(ledger)
         settler.start()
         stack.push_async_callback(settler.close, world.server.drain_s)
@@ -210,7 +211,7 @@ async def _open_store(settings: Settings, stack: AsyncExitStack) -> tuple[str, s
         return url, "Redis at REDIS_URL"
     try:
         store = await stack.enter_async_context(EmbeddedStore(settings.data_dir))
-    except StoreError as exc:
+    except EmbeddedStoreError as exc:
         raise StartError(str(exc)) from exc
     return store.url, f"embedded Valkey, files in {settings.data_dir / 'valkey'}"
 
@@ -223,9 +224,11 @@ async def _open_ledger(settings: Settings) -> tuple[SqlLedger, str]:
         path = settings.data_dir / "ledger.sqlite"
         url, says = f"sqlite:///{path}", f"SQLite, {path}"
     try:
-        return await asyncio.to_thread(SqlLedger, url), says
-    except StoreError as exc:
-        raise StartError(f"the ledger cannot be opened: {exc}") from exc
+        ledger = SqlLedger(open_engine(url))
+        await asyncio.to_thread(ledger.prepare)
+    except (LedgerUnavailable, ValueError) as exc:
+        raise StartError(f"the ledger cannot be opened, so spend could not be booked: {exc}") from exc
+    return ledger, says
 
 
 async def _start_simulator(loaded: Loaded, stack: AsyncExitStack) -> Simulator | None:
@@ -321,15 +324,19 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, ledger: Sql
         if not any(key is not None and secrets.compare_digest(given, key_digest(key)) for key in keys):
             raise GatewayError(Blame.CALLER, 401, told=f"this needs {names} as a bearer key", code="invalid_api_key")
 
-    def explain_now(body: bytes, caller: Caller | None) -> Explanation:
+    def explain_now(body: bytes) -> Explanation:
         world, request = parts.live.world, parse_chat(body)
-        route = find_route(world, caller, request.model)
+        route = find_route(world, KEYLESS, request.model)
         signals = Signals(now=datetime.now(UTC), unhealthy=parts.health.unhealthy())
         return explain(decide(route, request, world.market, signals), request, world.market)
 
-    def spend_json(asked: Mapping[str, Any]) -> bytes:
-        query = SpendQuery.parse(asked)
-        return to_json(spend(ledger.engine, query), query)
+    def spend_json(asked: SpendQuestion) -> bytes:
+        since, until = period(asked.since, asked.until)
+        lines = spend(
+            ledger.engine, by=asked.by, since=since, until=until, team=asked.team, provider=asked.provider,
+            model=asked.model, route=asked.route, simulated=asked.simulated,
+        )  # fmt: skip
+        return to_json(lines).encode()
 
     def readiness() -> dict[str, Any]:
         return {
@@ -349,7 +356,7 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, ledger: Sql
         explain=explain_now,
         spend=spend_json,
         metrics=parts.metrics.render,
-        metrics_type=CONTENT_TYPE,
+        metrics_type=parts.metrics.content_type,
         readiness=readiness,
     )
 
@@ -357,27 +364,14 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, ledger: Sql
 def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisCache) -> None:
     """What is read at scrape time instead of being counted."""
 
-    def prices() -> dict[tuple[str, str, str], int]:
-        now, market = datetime.now(UTC), parts.live.world.market
-        found = {}
-        for model in market.models.values():
-            price = market.prices.at(model.id, now)
-            if price is not None:
-                for token_class in ("input", "cached_input", "output"):
-                    found[model.provider, model.id, token_class] = getattr(price.base, token_class)
-        return found
-
-    def healthy() -> dict[tuple[str, str], bool]:
-        away = parts.health.unhealthy()
-        return {(target.provider.name, model): model not in away for model, target in parts.live.targets.items()}
-
-    metrics.build_info(VERSION, parts.live.world.version)
-    metrics.provider_healthy(healthy)
-    metrics.price_pico(prices)
-    metrics.ledger_pending(lambda: parts.settler.pending)
-    metrics.ledger_failures(lambda: parts.settler.failures)
-    metrics.store_errors(lambda: cache.errors)
-    metrics.in_flight(lambda: gateway.chat.in_flight)
+    market = parts.live.world.market
+    metrics.config = lambda: parts.live.world.version
+    metrics.healthy = lambda: provider_health(market, parts.health.unhealthy())
+    metrics.prices = lambda: prices_in_force(market, datetime.now(UTC))
+    metrics.ledger_pending = lambda: parts.settler.pending
+    metrics.ledger_failures = lambda: parts.settler.failures
+    metrics.store_errors = cache.errors.total
+    metrics.in_flight = lambda: gateway.chat.in_flight
 
 
 def _banner(settings: Settings, loaded: Loaded, store: str, ledger: str) -> list[str]:

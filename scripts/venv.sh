@@ -51,7 +51,7 @@ find_python() {
 # nothing of an older lock stays behind.
 if [ "$have_run" != "$run_key" ]; then
     python=$(find_python)
-    echo "Creating $venv from $lock with $("$python" -V 2>&1): downloads some 150 MB, once."
+    echo "Creating $venv from $lock with $("$python" -V 2>&1): downloads 100 to 150 MB, once."
     rm -rf "$venv"
     "$python" -m venv "$venv"
 else

@@ -24,6 +24,20 @@ QUERY_DEADLINE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
+class SpendQuestion:
+    """What spend is asked for. since (included) and until (excluded) are ISO dates or instants, UTC if unsaid."""
+
+    by: tuple[str, ...]
+    since: str | None
+    until: str | None
+    team: str | None
+    provider: str | None
+    model: str | None
+    route: str | None
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AdminParts:
     """What the composition root hands in. `authorise_*` raise GatewayError; `spend` blocks and runs in a thread."""
 
@@ -31,8 +45,8 @@ class AdminParts:
     authenticate: Callable[[Any], Caller]  # Any: an ASGI scope
     authorise_admin: Callable[[Any], None]
     authorise_metrics: Callable[[Any], None]
-    explain: Callable[[bytes, Caller | None], Explanation]
-    spend: Callable[[Mapping[str, Any]], bytes]
+    explain: Callable[[bytes], Explanation]
+    spend: Callable[[SpendQuestion], bytes]
     metrics: Callable[[], bytes]
     metrics_type: str
     readiness: Callable[[], Mapping[str, Any]]
@@ -58,8 +72,7 @@ def create_api(parts: AdminParts, *, version: str) -> FastAPI:
 def _install_errors(api: FastAPI) -> None:
     @api.exception_handler(GatewayError)
     async def _ours(request: Request, error: GatewayError) -> Response:
-        headers = {name: value for name, value in error.headers}
-        return Response(error.body(), error.status, headers, "application/json")
+        return Response(error.body(), error.status, dict(error.headers), "application/json")
 
     @api.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -137,7 +150,7 @@ def _install_admin(api: FastAPI, parts: AdminParts) -> None:
 
     @api.get("/admin/spend", tags=["admin"], dependencies=guarded)
     async def spend(
-        by: Annotated[str, Query(description="comma-separated: provider, model, route, team, key, day, ...")] = "provider",
+        by: Annotated[str, Query(description="comma-separated: provider, model, route, team, day, ...")] = "provider",
         since: Annotated[str | None, Query(description="ISO date or instant, UTC; included")] = None,
         until: Annotated[str | None, Query(description="ISO date or instant, UTC; excluded")] = None,
         team: str | None = None,
@@ -147,8 +160,8 @@ def _install_admin(api: FastAPI, parts: AdminParts) -> None:
         simulated: bool = False,
     ) -> Response:
         """Spend, baseline and savings from the ledger, as `gateway spend --json` prints them."""
-        asked = {"by": by, "since": since, "until": until, "team": team, "provider": provider, "model": model,
-                 "route": route, "simulated": simulated}  # fmt: skip
+        names = tuple(name.strip() for name in by.split(",") if name.strip())
+        asked = SpendQuestion(names, since, until, team, provider, model, route, simulated)
         try:
             async with asyncio.timeout(QUERY_DEADLINE_S):
                 return _Out(await asyncio.to_thread(parts.spend, asked))
@@ -161,4 +174,4 @@ def _install_admin(api: FastAPI, parts: AdminParts) -> None:
     @api.post("/admin/explain", tags=["admin"], dependencies=guarded)
     async def explain(request: Request) -> Response:
         """How a chat request would be routed now; nothing is sent. The body is a chat-completions body."""
-        return _Out(parts.explain(await request.body(), None))
+        return _Out(parts.explain(await request.body()))

@@ -42,7 +42,7 @@ def add_routes_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("GATEWAY_DATA_DIR", "data")),
-                        metavar="DIR", help="where the embedded stores live (default: data, or GATEWAY_DATA_DIR)")  # fmt: skip
+                        metavar="DIR", help="the embedded stores (default: data, or GATEWAY_DATA_DIR)")  # fmt: skip
 
 
 def complain(text: str) -> int:

@@ -24,7 +24,7 @@ from . import add_routes_argument, complain
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("request", help="a chat-completions body as a JSON file; - reads standard input")
     add_routes_argument(parser)
-    parser.add_argument("--at", type=_instant, metavar="INSTANT", help="prices of this instant (ISO 8601, UTC if unsaid)")
+    parser.add_argument("--at", type=_instant, metavar="WHEN", help="prices of this instant (ISO 8601, UTC if unsaid)")
     parser.add_argument("--seed", type=int, default=0, help="the dice of a split policy (default: 0)")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=explain)

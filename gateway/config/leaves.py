@@ -51,7 +51,7 @@ def shown(value: object) -> str:
 
 def word(choices: Iterable[str]) -> tuple[PlainValidator, WithJsonSchema]:
     """One of a closed list of words."""
-    known = tuple(choices)
+    known = tuple(map(str, choices))
 
     def read(value: object) -> str:
         if value in known and isinstance(value, str):
@@ -166,7 +166,7 @@ def _named(pattern: str, what: str) -> tuple[PlainValidator, WithJsonSchema]:
         if not isinstance(value, str):
             raise refused(f"is {shown(value)}, not text; write it in quotes")
         if compiled.fullmatch(value) is None:
-            raise refused(f"is {shown(value)}, which is no {what}")
+            raise refused(f"is {shown(value)}, not a {what}")
         return value
 
     return PlainValidator(read), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
@@ -204,11 +204,11 @@ Floors: TypeAlias = Annotated[dict[str, Score], Field(min_length=1), BeforeValid
 
 # A name ends up in headers, metric labels and URLs, so it is plain ASCII.
 Name: TypeAlias = Annotated[str, *_named(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "name (letters, digits, . _ -)")]
-ModelName: TypeAlias = Annotated[str, *_named(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "name of a model")]
+ModelName: TypeAlias = Annotated[str, *_named(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "model name")]
 ModelId: TypeAlias = Annotated[
     str, *_named(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "model id; write provider/model")
 ]
-PriceId: TypeAlias = Annotated[str, *_named(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "id of a price row")]
+PriceId: TypeAlias = Annotated[str, *_named(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "price row id")]
 Jurisdiction: TypeAlias = Annotated[str, *_named(r"[A-Z][A-Z0-9-]{1,15}", "jurisdiction; write a country code such as US")]
 Variable: TypeAlias = Annotated[str, *_unquoted(r"[A-Za-z_][A-Za-z0-9_]*", "is not the name of an environment variable such as OPENAI_API_KEY; a key itself never stands here")]
 Digest: TypeAlias = Annotated[str, *_unquoted(r"[0-9a-f]{64}", "is not a SHA-256: 64 hex digits, lower case")]

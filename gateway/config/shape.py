@@ -49,7 +49,9 @@ class Keys(BaseModel):
     stand_ins: ClassVar[dict[str, Any]] = {}
 
 
-Source: TypeAlias = Annotated[str, Field(min_length=1, description="Who said so, and when or where it was read.")]
+_SCORE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 100}
+
+SourceText: TypeAlias = Annotated[str, Field(min_length=1, description="Who said so, and when or where it was read.")]
 Jurisdictions: TypeAlias = Annotated[list[Jurisdiction], Field(min_length=1)]
 
 
@@ -89,7 +91,7 @@ class PriceKeys(Keys):
     effective_from: Instant = Field(description="The first instant at which the row holds, such as 2026-12-01T00:00:00Z.")
     effective_until: Instant | None = Field(None, description="The first instant at which it no longer holds.")
     status: StatusWord = Field(description="How far it may be trusted. A rumoured row never prices live traffic.")
-    source: Source
+    source: SourceText
     read: Day = Field(description="The day on which the source was read.")
     rates: RatesKeys
     context_tiers: list[ContextTierKeys] = Field([], description="Rates of longer prompts, thresholds ascending.")
@@ -109,7 +111,7 @@ class HolidaysKeys(Keys):
 
     zone: Zone = Field(description="The time zone of the days.")
     covers: CoversKeys
-    source: Source
+    source: SourceText
     dates: list[Day] = Field(description="The days, each as 2026-10-01.")
 
 
@@ -118,7 +120,7 @@ class QualityKeys(Keys):
 
     score: Score = Field(description="0 to 100.")
     status: StatusWord = Field(description="How far it may be trusted.")
-    source: Source
+    source: SourceText
     read: Day = Field(description="The day on which the source was read, or of your own measurement.")
     subject: str = Field("", description="The entry that was measured: model build and effort.")
 
@@ -211,7 +213,7 @@ class RouteKeys(Keys):
     quality_floor: Annotated[
         Floors | None,
         WithJsonSchema(
-            {"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"$ref": "#/definitions/Floors"}]}
+            {"anyOf": [_SCORE_SCHEMA, {"type": "object", "additionalProperties": _SCORE_SCHEMA, "minProperties": 1}]}
         ),
     ] = Field(None, description="The least score (0 to 100) of a candidate: one number, or one per task kind.")
     kind: Name = Field("overall", description="The task kind whose scores count here.")
@@ -251,7 +253,7 @@ class RoutesFile(Keys):
 
     server: ServerKeys = Field(ServerKeys(), description="Limits of the front door.")
     defaults: DefaultsKeys = Field(DefaultsKeys(), description="What holds for every route and for named models.")
-    routes: dict[Name, RouteKeys] = Field(min_length=1, description="Routes by the name that callers put into model.")
+    routes: dict[Name, RouteKeys] = Field(description="Routes by the name that callers put into model.")
     teams: dict[Name, TeamKeys] = Field({}, description="Teams and their keys. None: no key is asked, loopback only.")
     providers: dict[Name, ProviderKeys] = Field({}, description="Further providers, or other settings of known ones.")
     models: dict[ModelId, ModelKeys] = Field({}, description="Further models by id, or other values of known ones.")

@@ -40,14 +40,18 @@ class QualityScore:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Whose servers see the prompt: its wire (`dialect`), the way there (`via`), its jurisdiction."""
+    """Whose servers see the prompt: its wire (`dialect`), the way there (`via`), its jurisdiction.
+
+    key_env: the variable with its key, None when it needs none. litellm_provider: litellm's name for it, `via` litellm.
+    """
 
     name: str
     dialect: str
     base_url: str
-    key_env: str
+    key_env: str | None
     jurisdiction: str
     via: str = "http"
+    litellm_provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

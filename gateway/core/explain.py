@@ -1,4 +1,4 @@
-"""A decision as people read it: every candidate with its expected cost, quality and price; every drop with its reason."""
+"""A decision as people read it: candidates with expected cost, quality and price; drops with their reasons."""
 
 from __future__ import annotations
 
@@ -130,6 +130,7 @@ def render(explanation: Explanation) -> str:
 def _table(rows: list[Mapping[str, str]]) -> list[str]:
     names = list(rows[0])
     widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
-    head = "  ".join(name.ljust(width) for name, width in zip(names, widths, strict=True)).rstrip()
-    body = ["  ".join(row[name].ljust(width) for name, width in zip(names, widths, strict=True)).rstrip() for row in rows]
-    return [head, *body]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in (names, *([row[name] for name in names] for row in rows))
+    ]

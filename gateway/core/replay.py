@@ -31,6 +31,9 @@ def join_stream(events: bytes, usage_raw: bytes) -> bytes | None:
             _merge_choice(choice, part)
     if completion is None or not choices:
         return None
+    for choice in choices.values():
+        for call in choice["message"].get("tool_calls") or ():
+            call.pop("index", None)  # it told the pieces apart; a whole message has none
     completion["object"] = "chat.completion"
     completion["choices"] = [choices[index] for index in sorted(choices)]
     if usage_raw:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from .catalog import OVERALL, Capability, Model, Provider
+from .catalog import OVERALL, Model, Provider
 from .errors import Blame, GatewayError
 from .money import Nano, usd
 from .pricing import Price, PriceBook, Usage
@@ -172,7 +172,8 @@ def _judge(
     where = provider.jurisdiction
     for allowed in (route.jurisdictions, jurisdictions):
         if allowed is not None and where not in allowed:
-            return Drop(model.id, "jurisdiction", f"prompts may not go to {where} (allowed: {', '.join(sorted(allowed))})")
+            places = ", ".join(sorted(allowed))
+            return Drop(model.id, "jurisdiction", f"prompts may not go to {where} (allowed: {places})")
     if not request.needs <= model.capabilities:
         missing = ", ".join(sorted(request.needs - model.capabilities))
         return Drop(model.id, "capability", f"has no {missing}")

@@ -23,6 +23,7 @@ DONE = b"data: [DONE]\n\n"
 # Whitespace is allowed as any JSON writer may put it; escaped quotes inside a string cannot match.
 _REMARKABLE = re.compile(rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|\[DONE\]|"error"\s*:')
 _BOUNDARY = re.compile(rb"\r?\n\r?\n")
+_ABSENT = (b"", b"null")
 _EMPTY = (b"null", b'""', b"[]", b"{}")
 
 
@@ -84,11 +85,13 @@ class StreamScanner:
         return bool(self._finished) and self._begun <= self._finished
 
     def feed(self, chunk: bytes) -> bytes:
-        """Take what the provider sent; return what the client may have now (perhaps nothing)."""
-        if self.content and not self._tail and chunk.endswith(b"}\n\n") and chunk.startswith(b"data: {"):
-            if _REMARKABLE.search(chunk) is None:
-                self.events += chunk.count(b"\n\n")
-                return chunk
+        """Take what the provider sent; return what the client may have now: nothing, after `[DONE]` or a fault."""
+        if self.done or self.fault is not None:
+            return b""
+        whole = self.content and not self._tail and chunk.endswith(b"}\n\n") and chunk.startswith(b"data: {")
+        if whole and _REMARKABLE.search(chunk) is None:
+            self.events += chunk.count(b"\n\n")
+            return chunk
         return self._feed_events(self._tail + chunk)
 
     def _feed_events(self, data: bytes) -> bytes:
@@ -119,16 +122,17 @@ class StreamScanner:
         except (msgspec.DecodeError, RecursionError):
             self.fault = "an event that is not JSON"
             return False
-        if memoryview(chunk.error) not in (b"", b"null"):
-            self.error_raw = bytes(chunk.error)
+        if (error := bytes(chunk.error)) not in _ABSENT:
+            self.error_raw = error
             self.fault = "an in-band error"
             return False
         return self._learn(chunk)
 
     def _learn(self, chunk: _Chunk) -> bool:
-        has_usage = memoryview(chunk.usage) not in (b"", b"null")
+        usage = bytes(chunk.usage)
+        has_usage = usage not in _ABSENT
         if has_usage:
-            self.usage_raw = bytes(chunk.usage)
+            self.usage_raw = usage
         if chunk.service_tier is not None:
             self.service_tier = chunk.service_tier
         for choice in chunk.choices or ():
@@ -137,9 +141,7 @@ class StreamScanner:
                 self._finished.add(choice.index)
                 self.finish_reason = choice.finish_reason
                 self.content = True
-            if choice.delta and any(
-                name != "role" and memoryview(raw) not in _EMPTY for name, raw in choice.delta.items()
-            ):
+            if choice.delta and any(name != "role" and bytes(raw) not in _EMPTY for name, raw in choice.delta.items()):
                 self.content = True
                 self.events += 1
         return not (self._drop_usage and has_usage and not chunk.choices)

@@ -33,9 +33,7 @@ class Google:
         cached = within(details.cached_tokens if details else None, prompt)
         hidden = max((tokens.total_tokens or 0) - prompt - completion, 0)
         shown = within(spent.reasoning_tokens if spent else None, completion)
-        return Usage(
-            input=prompt - cached, cached_input=cached, output=completion - shown, reasoning=shown + hidden
-        )
+        return Usage(input=prompt - cached, cached_input=cached, output=completion - shown, reasoning=shown + hidden)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return error_from(status, headers, body, self.name)

@@ -48,7 +48,7 @@ class _Envelope(msgspec.Struct):
 
 
 _tokens = msgspec.json.Decoder(Tokens)
-_envelope = msgspec.json.Decoder(_Envelope | list[_Envelope])
+_envelope: msgspec.json.Decoder[_Envelope | list[_Envelope]] = msgspec.json.Decoder(_Envelope | list[_Envelope])
 _options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')

@@ -51,8 +51,23 @@ class Attempt:
     """The state of one attempt while it runs. Times in microseconds of the monotonic clock."""
 
     __slots__ = (
-        "_at_us", "_began_us", "_waited_us", "answered", "baseline", "candidate", "cost", "first_us",
-        "finish_reason", "job", "number", "outcome", "service_tier", "state", "status", "target", "usage",
+        "_at_us",
+        "_began_us",
+        "_waited_us",
+        "answered",
+        "baseline",
+        "candidate",
+        "cost",
+        "finish_reason",
+        "first_us",
+        "job",
+        "number",
+        "outcome",
+        "service_tier",
+        "state",
+        "status",
+        "target",
+        "usage",
         "usage_source",
     )  # fmt: skip
 

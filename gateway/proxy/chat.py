@@ -100,13 +100,18 @@ class ChatEndpoint:
         job = await self._accept(arrival, live)
         reply.headers += headers.of_decision(job.decision.route, job.request_id)
         async with asyncio.timeout(job.decision.route.timeouts.total) as deadline:
-            kept = await self._parts.keeper.find(job)
-            if kept is not None and (target := live.targets.get(kept.model)) is not None:
-                if await replay(job, kept, target, reply, self._parts.booking):
-                    return
+            if await self._replayed(job, live, reply):
+                return
             if not job.decision.candidates:
                 raise self._refusal(job)
             await self._attempts(job, live, reply, deadline)
+
+    async def _replayed(self, job: Job, live: Live, reply: Reply) -> bool:
+        kept = await self._parts.keeper.find(job)
+        target = None if kept is None else live.targets.get(kept.model)
+        if kept is None or target is None:
+            return False
+        return await replay(job, kept, target, reply, self._parts.booking)
 
     async def _accept(self, arrival: _Arrival, live: Live) -> Job:
         """From bytes to a decided job. Raises GatewayError for everything that is refused early."""
@@ -263,7 +268,9 @@ def find_route(world: World, caller: Caller, name: str) -> Route:
     if not caller.may_use(route):
         allowed = ", ".join(sorted(caller.routes or ()))
         told = f"team {caller.team!r} may not use {name[:100]!r}; it may use: {allowed}"
-        raise GatewayError(Blame.CALLER, 403, told=told, param="model", code="route_not_allowed", outcome="unauthorised")
+        raise GatewayError(
+            Blame.CALLER, 403, told=told, param="model", code="route_not_allowed", outcome="unauthorised"
+        )
     return route
 
 

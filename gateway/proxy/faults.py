@@ -32,9 +32,7 @@ def broken_stream(scanner: StreamScanner, provider: str) -> GatewayError:
 
 
 def client_stalled() -> GatewayError:
-    return GatewayError(
-        Blame.CALLER, 408, told="the client stopped reading the stream", outcome="client_stalled"
-    )
+    return GatewayError(Blame.CALLER, 408, told="the client stopped reading the stream", outcome="client_stalled")
 
 
 def over_time() -> GatewayError:

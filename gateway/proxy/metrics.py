@@ -24,19 +24,18 @@ from gateway.core.records import SpendRecord, State
 from gateway.core.routing import Market
 
 # Upper bounds, in microseconds. A last bucket without a bound follows each.
-DURATION_US = tuple(
-    int(seconds * 1e6) for seconds in (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
-)
+DURATION_US = tuple(int(seconds * 1e6) for seconds in (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600))
 TTFT_US = tuple(int(s * 1e6) for s in (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60))
 OVERHEAD_US = (50, 100, 150, 200, 300, 500, 750, 1_000, 1_500, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000)
 
 CLASSES = ("input", "cached_input", "cache_write", "output", "reasoning")
 
-type_Key = tuple[str, str, str, str, bool]
+_Key = tuple[str, str, str, str, bool]
+"""provider, model, route, team, simulated"""
 
 
 class _Series:
-    """The counts of one (provider, model, route, team, simulated)."""
+    """The counts of one key, and its labels as the page writes them."""
 
     __slots__ = (
         "attempts", "baseline_nano", "cache_write", "cached_baseline_nano", "cached_input", "duration_us", "durations",
@@ -57,6 +56,48 @@ class _Series:
         self.duration_us = 0
         self.ttfts = [0] * (len(TTFT_US) + 1)
         self.ttft_us = 0
+
+
+_BY_WORD: tuple[tuple[str, str, str, Callable[[_Series], Mapping[str, int]]], ...] = (
+    (
+        "gateway_requests_total", "outcome",
+        "Finished requests by how they ended; 'ok', 'aborted' and 'cached' were answered.",
+        lambda series: series.requests,
+    ),
+    (
+        "gateway_attempts_total", "outcome",
+        "Finished attempts, of which a request has one or more; 'cached' ones asked no provider.",
+        lambda series: series.attempts,
+    ),
+    (
+        "gateway_fallbacks_total", "reason",
+        "Attempts that another one followed: the provider left behind, and why.",
+        lambda series: series.fallbacks,
+    ),
+)  # fmt: skip
+
+_MONEY: tuple[tuple[str, str, Callable[[_Series], int]], ...] = (
+    (
+        "gateway_spend_usd_total",
+        "What attempts cost, settled: by the usage that their provider reported.",
+        lambda series: series.spend_nano,
+    ),
+    (
+        "gateway_uncertain_usd_total",
+        "What attempts may have cost beyond that: estimates, for want of a reported usage.",
+        lambda series: series.uncertain_nano,
+    ),
+    (
+        "gateway_baseline_usd_total",
+        "What the answers would have cost at the baseline model of their route.",
+        lambda series: series.baseline_nano,
+    ),
+    (
+        "gateway_cached_baseline_usd_total",
+        "The part of the baseline that cache hits answered; they cost nothing, so it is what the cache saved.",
+        lambda series: series.cached_baseline_nano,
+    ),
+)
 
 
 class _Overhead:
@@ -104,7 +145,7 @@ class Metrics:
         self.in_flight = in_flight
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._series: dict[tuple[str, str, str, str, bool], _Series] = {}
+        self._series: dict[_Key, _Series] = {}
         self._overheads: dict[str, _Overhead] = {}
         self._rejected: dict[str, int] = {}
 
@@ -174,50 +215,27 @@ class Metrics:
 
     def _counts(self, page: _Page) -> None:
         every = self._series.values()
-        name = "gateway_requests_total"
-        page.family(name, "counter", "Finished requests, by how they ended; 'ok', 'aborted' and 'cached' were answered.")
+        for name, label, told, counts in _BY_WORD:
+            page.family(name, "counter", told)
+            for series in every:
+                page.by(name, series.labels, label, counts(series))
+        page.family("gateway_tokens_total", "counter", "Tokens in disjoint classes: their sum is the provider's total.")
         for series in every:
-            page.by(name, series.labels, "outcome", series.requests)
-        name = "gateway_attempts_total"
-        page.family(name, "counter", "Finished attempts; a request has one or more. 'cached' ones asked no provider.")
-        for series in every:
-            page.by(name, series.labels, "outcome", series.attempts)
-        name = "gateway_fallbacks_total"
-        page.family(name, "counter", "Attempts that another one followed: the provider left behind, and why.")
-        for series in every:
-            page.by(name, series.labels, "reason", series.fallbacks)
+            tokens = (series.input, series.cached_input, series.cache_write, series.output, series.reasoning)
+            for token_class, count in zip(CLASSES, tokens, strict=True):
+                page.sample("gateway_tokens_total", f'{series.labels},class="{token_class}"', str(count))
         name = "gateway_fallback_seconds_total"
         page.family(name, "counter", "Time that requests spent on attempts that another one followed.")
         for series in every:
             page.sample(name, series.labels, repr(series.fallback_us / 1e6))
-        name = "gateway_tokens_total"
-        page.family(name, "counter", "Tokens in disjoint classes: their sum is the provider's total.")
-        for series in every:
-            counts = (series.input, series.cached_input, series.cache_write, series.output, series.reasoning)
-            for token_class, count in zip(CLASSES, counts, strict=True):
-                page.sample(name, f'{series.labels},class="{token_class}"', str(count))
-        name = "gateway_rejected_total"
-        page.family(name, "counter", "Requests refused before any attempt.")
-        page.by(name, "", "reason", self._rejected)
+        page.family("gateway_rejected_total", "counter", "Requests refused before any attempt.")
+        page.by("gateway_rejected_total", "", "reason", self._rejected)
 
     def _money(self, page: _Page) -> None:
-        every = self._series.values()
-        name = "gateway_spend_usd_total"
-        page.family(name, "counter", "What attempts cost, settled: by the usage that their provider reported.")
-        for series in every:
-            page.sample(name, series.labels, usd(series.spend_nano))
-        name = "gateway_uncertain_usd_total"
-        page.family(name, "counter", "What attempts may have cost beyond that: estimates for want of a reported usage.")
-        for series in every:
-            page.sample(name, series.labels, usd(series.uncertain_nano))
-        name = "gateway_baseline_usd_total"
-        page.family(name, "counter", "What the answers would have cost at their route's baseline model.")
-        for series in every:
-            page.sample(name, series.labels, usd(series.baseline_nano))
-        name = "gateway_cached_baseline_usd_total"
-        page.family(name, "counter", "The part of the baseline that cache hits answered; as they cost nothing, it is saved.")
-        for series in every:
-            page.sample(name, series.labels, usd(series.cached_baseline_nano))
+        for name, told, nano in _MONEY:
+            page.family(name, "counter", told)
+            for series in self._series.values():
+                page.sample(name, series.labels, usd(nano(series)))
 
     def _cache(self, page: _Page) -> None:
         hits: dict[tuple[str, str, bool], int] = {}
@@ -239,7 +257,7 @@ class Metrics:
         for series in self._series.values():
             page.histogram(name, series.labels, DURATION_US, series.durations, series.duration_us)
         name = "gateway_time_to_first_token_seconds"
-        page.family(name, "histogram", "From dispatch to the first content of the attempt that answered; no cache hits.")
+        page.family(name, "histogram", "From dispatch to first content of the attempt that answered; no cache hits.")
         for series in self._series.values():
             page.histogram(name, series.labels, TTFT_US, series.ttfts, series.ttft_us)
         name = "gateway_overhead_seconds"
@@ -253,7 +271,7 @@ class Metrics:
         for provider, model, may_be_used in self.healthy():
             page.sample(name, _model_labels(provider, model), "1" if may_be_used else "0")
         name = "gateway_price_usd_per_million"
-        page.family(name, "gauge", "The price in force now, in dollars per million tokens, before context and service tiers.")
+        page.family(name, "gauge", "The base price in force now, before context and service tiers.")
         for provider, model, rates in self.prices():
             labels = _model_labels(provider, model)
             prices = (rates.input, rates.cached_input, rates.cache_write, rates.output, rates.reasoning)
@@ -269,8 +287,8 @@ class Metrics:
 
 def provider_health(market: Market, unhealthy: Mapping[str, str]) -> list[tuple[str, str, bool]]:
     """For `Metrics.healthy`: every model of the providers in use; `unhealthy` as in Signals."""
-    models = market.models.values()
-    return [(model.provider, model.id, model.id not in unhealthy) for model in models if model.provider not in market.off]
+    used = [model for model in market.models.values() if model.provider not in market.off]
+    return [(model.provider, model.id, model.id not in unhealthy) for model in used]
 
 
 def prices_in_force(market: Market, now: datetime) -> list[tuple[str, str, Rates]]:
@@ -322,7 +340,7 @@ class _Page:
         return "".join(self._lines).encode()
 
 
-def _series_labels(key: tuple[str, str, str, str, bool]) -> str:
+def _series_labels(key: _Key) -> str:
     provider, model, route, team, simulated = key
     return f"{_model_labels(provider, model)},{_cache_labels((route, team, simulated))}"
 

@@ -88,7 +88,7 @@ class Ask:
         return any(part.get("type") == "image_url" for message in self.messages for part in _parts(message))
 
     def mentions_json(self) -> bool:
-        return any("json" in part.get("text", "").lower() for message in self.messages for part in _parts(message))
+        return any("json" in str(part.get("text", "")).lower() for message in self.messages for part in _parts(message))
 
     def prefixes(self) -> list[tuple[bytes, int]]:
         """The prompt's growing prefixes, one after the tools and one after each message: (digest, tokens so far)."""

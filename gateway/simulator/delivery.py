@@ -105,6 +105,8 @@ class Delivery:
         await self.response.prepare(self._request)
 
     async def _stream(self, answer: Answer) -> None:
+        if self._fault.kind == "stall" and self._fault.after < 0:
+            await self._stall(stream=True)
         for event in self._wire.events(answer):
             # A place beyond the last chunk is before the finish: a fault that was asked for always strikes.
             due = event.kind == "content" and self.progress.content_chunks >= self._fault.after
@@ -139,7 +141,7 @@ class Delivery:
         half = body[: len(body) // 2]
         match self._fault.kind:
             case "stall":
-                await self._write(half if self._fault.after else b"")
+                await self._write(half if self._fault.after > 0 else b"")
                 await self._stall(stream=False)
             case "cut":
                 await self._write(half)

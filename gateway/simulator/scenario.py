@@ -23,12 +23,13 @@ PROVIDERS = ("openai", "deepseek", "google")
 
 ERROR_STATUSES = (400, 401, 402, 404, 422, 429, 500, 503)
 
-# Every fault, and after how many content chunks it strikes when the name does not say (None: it has no such place).
+# Every fault, and after how many content chunks it strikes when the name does not say. None: it has no such place;
+# -1: before even the opening chunk.
 FAULTS: Mapping[str, int | None] = {
     **{f"http_{status}": None for status in ERROR_STATUSES},
     "drop": None,  # the connection ends before any byte
     "drop_headers": None,  # ... after the headers, before any of the body
-    "stall": 0,  # headers, then nothing for ever (DeepSeek: keep-alives for ever)
+    "stall": -1,  # headers, not even an opening chunk, then nothing for ever (DeepSeek: keep-alives for ever)
     "cut": 1,  # the connection ends inside the body: what was announced never comes
     "eof": 1,  # the body ends in good order, but too early: no finish_reason, no [DONE]
     "malformed": 1,  # a chunk (or the body) that is no JSON, then the end
@@ -98,7 +99,7 @@ def parse_fault(name: str) -> Fault:
     place = FAULTS[kind]
     if place is None and after is not None:
         raise ValueError(f"{kind} strikes at one place only; leave out _after_{after}")
-    return Fault(kind, int(after) if after is not None else place or 0)
+    return Fault(kind, int(after) if after is not None else (place or 0))
 
 
 # Rules are written by clients, so what is remembered of them is bounded.

@@ -16,7 +16,11 @@ _DEEP = 12  # a recursive schema has to end somewhere
 
 
 def example(schema: Json, dice: random.Random) -> Json:
-    return _value(schema, schema, dice, 0)
+    """Raises ValueError when this cannot be read as a schema."""
+    try:
+        return _value(schema, schema, dice, 0)
+    except (TypeError, AttributeError, KeyError, IndexError, OverflowError, ValueError) as exc:
+        raise ValueError(f"this is no JSON Schema: {exc}") from exc
 
 
 def _value(schema: Json, root: Json, dice: random.Random, depth: int) -> Json:

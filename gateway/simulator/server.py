@@ -227,7 +227,10 @@ class Simulator:
         manner = Manner(scenario, fault.kind, effort, wire.most_choices, scenario.chunk_tokens or wire.chunk_tokens)
         self._answers += 1
         id = blake2b(ask.seed, digest_size=16, salt=self._answers.to_bytes(8, "big")).hexdigest()
-        return make_answer(ask, manner, counted, id, int(attempt.received_at))
+        try:
+            return make_answer(ask, manner, counted, id, int(attempt.received_at))
+        except ValueError as exc:
+            return Refusal(400, f"Invalid schema: {exc}")
 
     async def _deliver(
         self, request: web.Request, attempt: _Attempt, answer: Answer, scenario: Scenario, fault: Fault

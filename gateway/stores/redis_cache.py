@@ -76,7 +76,7 @@ class RedisCache:
         }
         try:
             self._pool = ConnectionPool(**{**parse_url(url), **ours})
-            self._pool.make_connection()  # opens nothing; finds options in the address that are none
+            self._pool.make_connection()  # type: ignore[no-untyped-call]  # opens nothing; finds options that are none
         except (ValueError, TypeError):
             raise ValueError("the Redis address must look like redis://, rediss:// or unix://") from None
         # Our own turnstile before redis-py's pool: its BlockingConnectionPool loses a connection for good when the
@@ -159,7 +159,7 @@ class RedisCache:
 
     async def _send(self, *command: str | bytes) -> Reply:
         async with asyncio.timeout(self._connect_timeout_s):
-            connection = await self._pool.get_connection()
+            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py has no types here
         try:
             async with asyncio.timeout(self._timeout_s):
                 await connection.send_command(*command)

@@ -42,7 +42,7 @@ class Google:
             return Refusal(400, f"Invalid value at 'max_tokens': {ask.max_tokens} must be positive.")
         for place, message in enumerate(ask.messages):
             calls = message.get("tool_calls")
-            if calls and _SIGNS.match(ask.model) and not _signature(calls[0]):
+            if isinstance(calls, list) and calls and _SIGNS.match(ask.model) and not _signature(calls[0]):
                 return Refusal(400, f"Function call is missing a thought_signature in functionCall parts. Message "
                                     f"{place}, position 1.")  # fmt: skip
         return None

@@ -1,0 +1,52 @@
+"""`gateway spend`: what was spent, what the baseline would have cost, and the difference, from the ledger."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from dotenv import load_dotenv
+
+from gateway.core.contracts import LedgerUnavailable
+from gateway.stores.ledger import open_engine
+from gateway.stores.spend import DIMENSIONS, both_kinds, period, spend
+from gateway.stores.spend_text import render_table, to_json
+
+from . import add_data_argument, complain
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data_argument(parser)
+    parser.add_argument("--by", default="provider", help=f"comma-separated: {', '.join(DIMENSIONS)}; default provider")
+    parser.add_argument("--since", metavar="WHEN", help="ISO date or instant, UTC if unsaid; included")
+    parser.add_argument("--until", metavar="WHEN", help="ISO date or instant, UTC if unsaid; excluded")
+    for name in ("team", "provider", "model", "route"):
+        parser.add_argument(f"--{name}", help=f"only this {name}")
+    parser.add_argument("--simulated", action="store_true", help="the simulated records instead of the real ones")
+    parser.add_argument("--json", action="store_true", help="as JSON, with nano-dollars as integers")
+    parser.set_defaults(run=show)
+
+
+def show(arguments: argparse.Namespace) -> int:
+    load_dotenv(".env")
+    url = os.environ.get("DATABASE_URL") or None
+    file = arguments.data_dir / "ledger.sqlite"
+    if url is None and not file.exists():
+        return complain(f"there is no ledger at {file} yet: start the gateway, or set DATABASE_URL or --data-dir")
+    by = tuple(name.strip() for name in arguments.by.split(",") if name.strip())
+    try:
+        engine = open_engine(url or f"sqlite:///{file}")
+        since, until = period(arguments.since, arguments.until)
+        lines = spend(
+            engine, by=by, since=since, until=until, team=arguments.team, provider=arguments.provider,
+            model=arguments.model, route=arguments.route, simulated=arguments.simulated,
+        )  # fmt: skip
+        real, simulated = both_kinds(engine)
+    except (LedgerUnavailable, ValueError) as error:
+        return complain(str(error))
+    print(to_json(lines) if arguments.json else render_table(lines, by), end="\n" if arguments.json else "")
+    other = real if arguments.simulated else simulated
+    if not lines and other and not arguments.json:
+        print(f"(there are {other} {'real' if arguments.simulated else 'simulated'} records, which are never mixed in: "
+              f"{'leave out' if arguments.simulated else 'add'} --simulated)")  # fmt: skip
+    return 0

@@ -1,0 +1,165 @@
+"""The book: one table in SQLite or PostgreSQL, to which rows are only ever added.
+
+Invariants: appending twice is appending once (by attempt_id). A batch is one transaction: all of it or nothing. No
+statement here changes or removes a row.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from gateway.core.contracts import LedgerUnavailable
+from gateway.core.records import SpendRecord
+
+from .table import COLUMNS, METADATA, TABLE, to_row
+
+log = logging.getLogger("gateway.ledger")
+
+BUSY_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_S = 30
+_SCHEMA_LOCK = 0x67773173  # any number, as long as every gateway takes the same one
+
+
+def open_engine(database_url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Engine:
+    """An engine for sqlite:///path or postgresql://... ; nothing is opened yet.
+
+    Raises ValueError for anything else; its text never repeats the address, which may hold a password.
+    """
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError):
+        raise ValueError("DATABASE_URL must look like sqlite:///path/to/file or postgresql://user@host/name") from None
+    name = url.drivername.partition("+")[0]
+    if name == "sqlite":
+        return _sqlite(url, busy_timeout_s)
+    if name in ("postgresql", "postgres"):
+        return _postgresql(url)
+    raise ValueError(f"DATABASE_URL: the ledger is kept in sqlite or postgresql, not in {name[:20]!r}")
+
+
+def _sqlite(url: URL, busy_timeout_s: float) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        raise ValueError("DATABASE_URL: sqlite needs a file, as in sqlite:///data/ledger.db")
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": busy_timeout_s})
+
+    def prepare(connection: sqlite3.Connection, _: object) -> None:
+        # With the write-ahead log, NORMAL loses nothing when a process is killed; after a power cut the last
+        # transactions may be missing, never half of one. FULL would wait for the disk at every batch.
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    event.listen(engine, "connect", prepare)
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_timeout=CONNECT_TIMEOUT_S,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            # A peer that fell silent is given up after ten seconds (milliseconds here); the kernel's own patience
+            # would be a quarter of an hour.
+            "tcp_user_timeout": 10_000,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 2,
+        },
+    )
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction with a deadline. Whatever goes wrong in the database is LedgerUnavailable."""
+    try:
+        with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
+            yield connection
+    except SQLAlchemyError as exc:
+        raise LedgerUnavailable(_cause(exc)) from exc
+
+
+def _cause(exc: SQLAlchemyError) -> str:
+    cause: BaseException = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
+    first = str(cause).strip().partition("\n")[0]
+    return f"{type(cause).__name__}: {first[:300]}"
+
+
+class SqlLedger:
+    """core.contracts.Ledger. May be used from any thread.
+
+    refused: how many records were not booked, because a number in them is not whole or not believable. Each stands
+    complete in the log, so that it can be booked by hand; left in the queue it would keep every later one out.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.refused = 0
+        self._prepared = False
+        # Written once as text: SQLAlchemy would otherwise build it anew for every batch. ON CONFLICT and not SQLite's
+        # OR IGNORE, which would also pass over a row that lacks a value.
+        mark = "?" if engine.dialect.name == "sqlite" else "%s"
+        names, marks = ", ".join(COLUMNS), ", ".join(mark for _ in COLUMNS)
+        self._insert = f"INSERT INTO {TABLE.name} ({names}) VALUES ({marks}) ON CONFLICT (attempt_id) DO NOTHING"
+
+    def prepare(self) -> None:
+        """Create the table where it is missing. Raises LedgerUnavailable. `append` does it too, when nobody has."""
+        if self.engine.dialect.name == "sqlite":
+            self._prepare_file()
+        with transaction(self.engine) as connection:
+            # One at a time, when several gateways start on an empty database.
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+            METADATA.create_all(connection)
+            connection.execute(select(TABLE).limit(0))  # a table with other columns is found now and not at a write
+        self._prepared = True
+
+    def append(self, records: Sequence[SpendRecord]) -> None:
+        """Blocking. Raises LedgerUnavailable when nothing was written."""
+        rows = self._rows(records)
+        if not self._prepared:
+            self.prepare()
+        if not rows:
+            return
+        with transaction(self.engine) as connection:
+            connection.exec_driver_sql(self._insert, rows)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _rows(self, records: Sequence[SpendRecord]) -> list[tuple[Any, ...]]:  # Any: the values of one row
+        rows = []
+        for record in records:
+            try:
+                rows.append(to_row(record))
+            except ValueError as exc:
+                self.refused += 1
+                log.error("not booked, %s: %s", exc, msgspec.json.encode(record).decode())
+        return rows
+
+    def _prepare_file(self) -> None:
+        file = Path(str(self.engine.url.database))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise LedgerUnavailable(f"{file.parent}: {exc.strerror}") from exc
+        # Outside a transaction, where SQLite changes it; the file remembers. Readers then never wait for the writer.
+        try:
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        except SQLAlchemyError as exc:
+            raise LedgerUnavailable(_cause(exc)) from exc
