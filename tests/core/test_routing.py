@@ -106,8 +106,8 @@ def test_a_task_kind_has_its_own_floor():
 @pytest.mark.parametrize(
     ("route", "body", "market", "expected"),
     [
-    overall = {"overall": 50.0}
-    route = replace(CHEAPEST, candidates=("openai/big",), fallbacks=("openai/small", "google/new"), floors=overall)
+        (CHEAPEST,
+         b'{"model":"a","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"u"}}]}]}',
          MARKET, {"openai/small": "capability"}),
         (replace(CHEAPEST, jurisdictions=frozenset({"US"})), None, MARKET, {"deepseek/flash": "jurisdiction"}),
         (CHEAPEST, b'{"model":"a","messages":[{"role":"user","content":"' + b"x" * 500_000 + b'"}]}',

@@ -195,13 +195,12 @@ async def test_reset_forgets_the_bill_the_cache_and_the_scenarios_but_no_price(c
 
 async def test_stopping_does_not_wait_for_what_never_ends():
     async with Simulator(PRICES) as sim, aiohttp.ClientSession() as http:
-        stalled = asyncio.create_task(Client(http, sim).chat("openai", stream=True, user="sim:fault=stall"))
-        while not sim.in_flight:
-            await asyncio.sleep(0.01)
-        async with asyncio.timeout(2):
-            await sim.stop()
-        with pytest.raises(aiohttp.ClientError):
-            await stalled
+        async with Client(http, sim).open("openai", stream=True, user="sim:fault=stall") as stalled:
+            assert sim.in_flight == 1
+            async with asyncio.timeout(2):
+                await sim.stop()
+            with pytest.raises(aiohttp.ClientError):
+                await stalled.read()
 
         assert sim.in_flight == 0
         assert not sim.bill[0].billed
