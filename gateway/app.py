@@ -98,8 +98,20 @@ class Gateway:
     loaded: Loaded
     simulator: Simulator | None
     settler: Settler
+    ledger: SqlLedger
     chat: ChatEndpoint
+    server: uvicorn.Server | None = None
     draining: bool = False
+
+    @property
+    def listening(self) -> bool:
+        return self.server is not None and self.server.started
+
+    def stop(self) -> None:
+        """Take no new connections, finish what is in flight, and let `serve` return."""
+        self.draining = True
+        if self.server is not None:
+            self.server.should_exit = True
 
 
 def run(settings: Settings) -> None:
@@ -117,19 +129,15 @@ async def serve(gateway: Gateway, settings: Settings) -> None:
     server = _Server(
         uvicorn.Config(
             gateway.asgi, host=settings.host, port=settings.port, loop="none", http="httptools", ws="none",
-            lifespan="off", log_config=None, access_log=False, server_header=False, timeout_keep_alive=75, backlog=2048,
+            lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=75, backlog=2048,
             timeout_graceful_shutdown=int(gateway.loaded.world.server.drain_s),
         )
     )  # fmt: skip
-    server.gateway = gateway
-
-    def stop() -> None:
-        gateway.draining = True
-        server.should_exit = True
-
+    server.banner = gateway.banner
+    gateway.server = server
     loop = asyncio.get_running_loop()
     for one in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(one, stop)
+        loop.add_signal_handler(one, gateway.stop)
     try:
         await server.serve()
     except SystemExit as exc:  # uvicorn's way to say that the address cannot be had; it has logged the reason
@@ -139,7 +147,7 @@ async def serve(gateway: Gateway, settings: Settings) -> None:
 class _Server(uvicorn.Server):
     """uvicorn, with signals left to us: its own handlers would end the process before the ledger is written."""
 
-    gateway: Gateway
+    banner: Sequence[str] = ()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -148,7 +156,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[Any] | None = None) -> None:  # Any: as uvicorn declares it
         await super().startup(sockets)
         if self.started:
-            sys.stderr.write("\n".join(self.gateway.banner) + "\n")
+            sys.stderr.write("\n".join(self.banner) + "\n")
 
 
 @asynccontextmanager
@@ -183,7 +191,7 @@ async def started(settings: Settings) -> AsyncIterator[Gateway]:
         parts = Parts(live, upstreams, keeper, settler, Booking(settler, metrics), health, metrics)
         chat = ChatEndpoint(parts)
         banner = _banner(settings, loaded, store_says, ledger_says)
-        gateway = Gateway(chat, banner, loaded, simulator, settler, chat)
+        gateway = Gateway(chat, banner, loaded, simulator, settler, ledger, chat)
         _wire_gauges(metrics, gateway, parts, cache)
         gateway.asgi = _front(chat, create_api(_admin_parts(gateway, parts, settings, ledger), version=VERSION))
         yield gateway
@@ -364,10 +372,9 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, ledger: Sql
 def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisCache) -> None:
     """What is read at scrape time instead of being counted."""
 
-    market = parts.live.world.market
     metrics.config = lambda: parts.live.world.version
-    metrics.healthy = lambda: provider_health(market, parts.health.unhealthy())
-    metrics.prices = lambda: prices_in_force(market, datetime.now(UTC))
+    metrics.healthy = lambda: provider_health(parts.live.world.market, parts.health.unhealthy())
+    metrics.prices = lambda: prices_in_force(parts.live.world.market, datetime.now(UTC))
     metrics.ledger_pending = lambda: parts.settler.pending
     metrics.ledger_failures = lambda: parts.settler.failures
     metrics.store_errors = cache.errors.total

@@ -110,19 +110,15 @@ def _install_health(api: FastAPI, parts: AdminParts) -> None:
 
 
 def _install_models(api: FastAPI, parts: AdminParts) -> None:
-    def caller_of(request: Request) -> Caller:
-        return parts.authenticate(request.scope)
-
-    CallerOf = Annotated[Caller, Depends(caller_of)]
-
     @api.get("/v1/models", tags=["models"])
-    async def models(caller: CallerOf) -> Response:
+    async def models(request: Request) -> Response:
         """Routes and models that this caller may name in `model`."""
+        caller = parts.authenticate(request.scope)
         return _Out({"object": "list", "data": _model_list(parts.world(), caller)})
 
     @api.get("/v1/models/{name:path}", tags=["models"])
-    async def model(name: str, caller: CallerOf) -> Response:
-        for entry in _model_list(parts.world(), caller):
+    async def model(name: str, request: Request) -> Response:
+        for entry in _model_list(parts.world(), parts.authenticate(request.scope)):
             if entry["id"] == name:
                 return _Out(entry)
         raise GatewayError(Blame.CALLER, 404, told=f"no route or model is named {name[:100]!r}", code="model_not_found")

@@ -14,7 +14,8 @@ from gateway.core.pricing import Status
 from .files import File, listed, merged
 from .mistakes import did_you_mean
 from .providers import build_providers
-from .shape import BookFile, ModelKeys, QualityKeys, RoutesFile
+from .shape import RoutesFile
+from .shape_book import BookFile, ModelKeys, QualityKeys
 from .source import Spot
 
 
@@ -64,6 +65,8 @@ class Catalogue:
 
     def check_jurisdictions(self, spot: Spot, codes: Sequence[str] | None) -> None:
         """Where no provider stands, nothing would be allowed: that is taken for a slip."""
+        if spot.source.broken(("providers",)):
+            return
         for index, code in enumerate(codes or ()):
             if code not in self.jurisdictions:
                 known = sorted(self.jurisdictions)
@@ -83,9 +86,7 @@ def build_catalogue(books: Sequence[File[BookFile]], routes: File[RoutesFile], e
     )
 
 
-def _models(
-    books: Sequence[File[BookFile]], routes: File[RoutesFile], providers: Collection[str]
-) -> dict[str, Model]:
+def _models(books: Sequence[File[BookFile]], routes: File[RoutesFile], providers: Collection[str]) -> dict[str, Model]:
     found: dict[str, Model] = {}
     known: dict[str, ModelKeys] = {}
     for book in books:
@@ -97,7 +98,7 @@ def _models(
         spot = routes.spot.at("models", model_id)
         provider = model_id.partition("/")[0]
         if provider not in providers:
-            spot.wrong_key(f"unknown provider {provider!r} in model {model_id!r}{did_you_mean(provider, providers)}")
+            spot.key.wrong(f"unknown provider {provider!r} in model {model_id!r}{did_you_mean(provider, providers)}")
             continue
         before = known.get(model_id)
         keys = merged(before, given)
@@ -113,7 +114,7 @@ def _add(found: dict[str, Model], model_id: str, keys: ModelKeys, known: Iterabl
         unsaid = [need for need in needs if getattr(keys, need) is None and not spot.at(need).broken]
         near = "" if model_id in known else did_you_mean(model_id, known)
         if unsaid:
-            spot.wrong_key(f"model {model_id!r} is new here, so it needs {listed(unsaid)}{near}")
+            spot.key.wrong(f"model {model_id!r} is new here, so it needs {listed(unsaid)}{near}")
         return
     provider, _, name = model_id.partition("/")
     found[model_id] = Model(

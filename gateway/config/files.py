@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from .shape import Keys
+from .shape_book import Keys
 from .source import Source, Spot
 
 Shape = TypeVar("Shape", bound=Keys)

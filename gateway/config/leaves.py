@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -24,6 +24,9 @@ from gateway.core.pricing import Status
 
 from .mistakes import did_you_mean
 from .yaml_places import as_moment
+
+MAY_BE_NULL = frozenset({"key_env", "effective_until", "deprecated_on", "except_holidays"})
+"""Elsewhere an empty value is a mistake: `jurisdictions:` with nothing after it must not come to mean "anywhere"."""
 
 OWN = "gateway"
 """The type of our own validation errors: their message is already a sentence."""
@@ -45,6 +48,8 @@ def shown(value: object) -> str:
         return "a list"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -123,7 +128,7 @@ _HOURS = re.compile(r"([0-9]{2}):([0-5][0-9])-([0-9]{2}):([0-5][0-9])")
 def _hours(value: object) -> tuple[int, int]:
     found = _HOURS.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise refused(f"is {shown(value)}; hours are written \"09:00-12:00\"")
+        raise refused(f'is {shown(value)}; hours are written "09:00-12:00"')
     begin, end = (int(found[at]) * 60 + int(found[at + 1]) for at in (1, 3))
     if end > 24 * 60 or begin >= 24 * 60:
         raise refused(f"is {shown(value)}; a day ends at 24:00")
@@ -184,17 +189,20 @@ def _unquoted(pattern: str, why: str) -> tuple[PlainValidator, WithJsonSchema]:
     return PlainValidator(read), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
 
 
-_PRICE_TEXT = r"^[0-9]+(\.[0-9]+)?$"
-_PRICE_SCHEMA = WithJsonSchema({"anyOf": [{"type": "string", "pattern": _PRICE_TEXT}, {"type": "number", "minimum": 0}]})
+_PRICE_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}, {"type": "number", "minimum": 0}]}
+)
 
 Rate: TypeAlias = Annotated[Pico, PlainValidator(_money(pico_from_usd_per_million)), _PRICE_SCHEMA]
 Usd: TypeAlias = Annotated[Nano, PlainValidator(_money(nano_from_usd)), _PRICE_SCHEMA]
-Number: TypeAlias = Annotated[float, BeforeValidator(_number)]
-Seconds: TypeAlias = Annotated[Number, Field(gt=0, le=86_400)]
-Score: TypeAlias = Annotated[Number, Field(ge=0, le=100)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400), BeforeValidator(_number)]
+Score: TypeAlias = Annotated[float, Field(ge=0, le=100), BeforeValidator(_number)]
+TokensPerByte: TypeAlias = Annotated[float, Field(gt=0, le=4), BeforeValidator(_number)]
 Count: TypeAlias = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Day: TypeAlias = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
-Instant: TypeAlias = Annotated[datetime, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+Instant: TypeAlias = Annotated[
+    datetime, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})
+]
 Zone: TypeAlias = Annotated[ZoneInfo, PlainValidator(_zone), WithJsonSchema({"type": "string"})]
 Hours: TypeAlias = Annotated[
     tuple[int, int], PlainValidator(_hours), WithJsonSchema({"type": "string", "pattern": f"^{_HOURS.pattern}$"})
@@ -203,20 +211,24 @@ Url: TypeAlias = Annotated[str, PlainValidator(_url), WithJsonSchema({"type": "s
 Floors: TypeAlias = Annotated[dict[str, Score], Field(min_length=1), BeforeValidator(_floors)]
 
 # A name ends up in headers, metric labels and URLs, so it is plain ASCII.
-Name: TypeAlias = Annotated[str, *_named(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "name (letters, digits, . _ -)")]
-ModelName: TypeAlias = Annotated[str, *_named(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "model name")]
-ModelId: TypeAlias = Annotated[
-    str, *_named(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "model id; write provider/model")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_LONG_NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}"
+
+Name: TypeAlias = Annotated[str, *_named(_NAME, "name (letters, digits, . _ -)")]
+ModelName: TypeAlias = Annotated[str, *_named(_LONG_NAME, "model name")]
+ModelId: TypeAlias = Annotated[str, *_named(f"{_NAME}/{_LONG_NAME}", "model id; write provider/model")]
+PriceId: TypeAlias = Annotated[str, *_named(_LONG_NAME, "price row id")]
+Jurisdiction: TypeAlias = Annotated[str, *_named(r"[A-Z][A-Z0-9-]{1,15}", "country code such as US")]
+Variable: TypeAlias = Annotated[
+    str,
+    *_unquoted(
+        r"[A-Za-z_][A-Za-z0-9_]*",
+        "is not the name of an environment variable such as OPENAI_API_KEY; a key itself never stands here",
+    ),
 ]
-PriceId: TypeAlias = Annotated[str, *_named(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "price row id")]
-Jurisdiction: TypeAlias = Annotated[str, *_named(r"[A-Z][A-Z0-9-]{1,15}", "jurisdiction; write a country code such as US")]
-Variable: TypeAlias = Annotated[str, *_unquoted(r"[A-Za-z_][A-Za-z0-9_]*", "is not the name of an environment variable such as OPENAI_API_KEY; a key itself never stands here")]
 Digest: TypeAlias = Annotated[str, *_unquoted(r"[0-9a-f]{64}", "is not a SHA-256: 64 hex digits, lower case")]
 
 StatusWord: TypeAlias = Annotated[str, *word(Status)]
 CapabilityWord: TypeAlias = Annotated[str, *word(Capability)]
 DayWord: TypeAlias = Annotated[str, *word(DAYS)]
 ViaWord: TypeAlias = Annotated[str, *word(("http", "litellm"))]
-
-# Any: a JSON Schema is open-ended JSON.
-Json: TypeAlias = dict[str, Any]

@@ -10,7 +10,8 @@ from gateway.dialects import DIALECTS
 from .files import File, listed, merged
 from .leaves import url_fault
 from .mistakes import did_you_mean
-from .shape import BookFile, ProviderKeys, RoutesFile
+from .shape import RoutesFile
+from .shape_book import BookFile, ProviderKeys
 from .source import Spot
 
 
@@ -54,7 +55,7 @@ def _add(
         unsaid = [need for need in missing if not spot.at(need).broken]
         near = "" if name in known else did_you_mean(name, known)
         if unsaid:
-            spot.wrong_key(f"provider {name!r} is new here, so it needs {listed(unsaid)}{near}")
+            spot.key.wrong(f"provider {name!r} is new here, so it needs {listed(unsaid)}{near}")
         return
     via = keys.via or "http"
     base_url = _base_url(keys, spot, env)

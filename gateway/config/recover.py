@@ -7,22 +7,21 @@ model exist?) see everything that could be understood.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from .leaves import MAY_BE_NULL
 from .mistakes import closest, did_you_mean
-from .shape import Keys
+from .shape_book import Keys
 from .source import Source
 from .wording import finding, keys_at, known_keys, named, where
 from .yaml_places import Path
 
 Shape = TypeVar("Shape", bound=Keys)
-
-# Elsewhere an empty value is a mistake: `jurisdictions:` with nothing after it must not come to mean "anywhere".
-_MAY_BE_NULL = frozenset({"key_env", "effective_until", "deprecated_on", "except_holidays"})
 
 _MAX_ROUNDS = 200
 
@@ -46,7 +45,7 @@ def shaped(source: Source, shape: type[Shape]) -> Shape | None:
 
 
 def _take_out_nulls(source: Source) -> None:
-    empty = [path for path in _nulls(source.data, ()) if path[-1] not in _MAY_BE_NULL]
+    empty = [path for path in _nulls(source.data, ()) if path[-1] not in MAY_BE_NULL]
     for path in empty:
         source.wrong(path, f"{named(path)} is empty; write a value, or delete it", key=isinstance(path[-1], str))
     for path in empty:
@@ -86,7 +85,7 @@ def _recover(source: Source, shape: type[Keys], errors: list[ErrorDetails]) -> b
         _report_missing(source, path)
         stand_ins = getattr(keys_at(shape, path[:-1]), "stand_ins", {})
         if path[-1] in stand_ins:
-            source.value(path[:-1])[path[-1]] = stand_ins[path[-1]]
+            source.value(path[:-1])[path[-1]] = copy.copy(stand_ins[path[-1]])
         else:
             wrong.append(path[:-1])
     for path in (*wrong, *missing):

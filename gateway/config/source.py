@@ -63,12 +63,10 @@ class Source:
         """The value at a path of `data`. Raises KeyError when there is none."""
         found = self.data
         for part in path:
-            if isinstance(found, dict) and part in found:
+            try:
                 found = found[part]
-            elif isinstance(found, list) and isinstance(part, int) and part < len(found):
-                found = found[part]
-            else:
-                raise KeyError(path)
+            except (KeyError, IndexError, TypeError):
+                raise KeyError(path) from None
         return found
 
     def mark(self, path: Path) -> None:
@@ -110,22 +108,31 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A path of a file, to say something about it."""
+    """A path of a file, to say something about it: about its value, or (`key`) about the key itself."""
 
     source: Source
     path: Path = ()
+    on_key: bool = False
 
     def at(self, *parts: str | int) -> Spot:
         return Spot(self.source, (*self.path, *parts))
 
-    def wrong(self, message: str) -> None:
-        """A mistake at the value, as in `Source.wrong`."""
-        self.source.wrong(self.path, message)
-
-    def wrong_key(self, message: str) -> None:
-        """A mistake at the key itself."""
-        self.source.wrong(self.path, message, key=True)
+    @property
+    def key(self) -> Spot:
+        return Spot(self.source, self.path, on_key=True)
 
     @property
     def broken(self) -> bool:
         return self.source.broken(self.path)
+
+    @property
+    def place(self) -> Place:
+        return self.source.place(self.path, key=self.on_key)
+
+    def wrong(self, message: str) -> None:
+        """Note a mistake here, as `Source.wrong` does."""
+        self.source.wrong(self.path, message, key=self.on_key)
+
+    def mistake(self, message: str) -> Mistake:
+        """The same as a value, for warnings."""
+        return self.source.mistake(self.path, message, key=self.on_key)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic_core import ErrorDetails
 
 from .leaves import OWN, shown
-from .shape import Keys
+from .shape_book import Keys
 from .yaml_places import Path
 
 _THINGS = {
@@ -50,9 +50,6 @@ _FINDINGS: Mapping[str, Callable[[str, dict[str, Any]], str]] = {
     "int_type": lambda value, ctx: f"is {value}, not a whole number",
     "float_type": lambda value, ctx: f"is {value}, not a number",
     "string_type": lambda value, ctx: f"is {value}, not text; write it in quotes",
-    "list_type": lambda value, ctx: f"is {value}, not a list",
-    "dict_type": lambda value, ctx: f"is {value}, not a mapping of keys to values",
-    "model_type": lambda value, ctx: f"is {value}, not a mapping of keys to values",
     "greater_than": lambda value, ctx: f"is {value}; it must be more than {ctx['gt']:g}",
     "greater_than_equal": lambda value, ctx: f"is {value}; it must be {ctx['ge']:g} or more",
     "less_than_equal": lambda value, ctx: f"is {value}; it must be {ctx['le']:g} or less",
@@ -61,12 +58,26 @@ _FINDINGS: Mapping[str, Callable[[str, dict[str, Any]], str]] = {
 }
 
 
+# Where a mapping or a list belongs, somebody may have put an API key: the message does not repeat the value.
+_STRUCTURES = {
+    "list_type": "not a list",
+    "dict_type": "not a mapping of keys to values",
+    "model_type": "not a mapping of keys to values",
+}
+
+
 def finding(error: ErrorDetails) -> str:
     """What is wrong with a value, as a predicate."""
+    if error["type"] in _STRUCTURES:
+        return f"is {_kind(error['input'])}, {_STRUCTURES[error['type']]}"
     say = _FINDINGS.get(error["type"])
     if say is None:
         return f"is {shown(error['input'])}: {error['msg']}"
     return say(shown(error["input"]), error.get("ctx", {}))
+
+
+def _kind(value: object) -> str:
+    return "text" if isinstance(value, str) else shown(value)
 
 
 def keys_at(shape: type[Keys], path: Path) -> type[Keys] | None:

@@ -110,7 +110,8 @@ class _Tree:
         self._anchors: dict[str, _Node] = {}
         self._root: _Node | None = None
 
-    def build(self, events: Iterable[yaml.Event]) -> _Node:
+    def build(self, events: Iterable[Any]) -> _Node:
+        # Any: the stubs leave out most of what events have.
         for event in events:
             place = Place(event.start_mark.line + 1, event.start_mark.column + 1)
             if isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
@@ -118,12 +119,12 @@ class _Tree:
             if isinstance(event, yaml.CollectionEndEvent):
                 self._open.pop()
             elif isinstance(event, yaml.AliasEvent):
-                self._attach(self._aliased(event.anchor, place), place)
+                self._attach(self._aliased(str(event.anchor), place), place)
             elif isinstance(event, yaml.NodeEvent):
                 self._begin(event, place)
         return self._root or _Node(Place(1, 1))
 
-    def _begin(self, event: yaml.NodeEvent, place: Place) -> None:
+    def _begin(self, event: Any, place: Place) -> None:
         node = self._node(event, place)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
@@ -133,9 +134,8 @@ class _Tree:
                 raise _Unreadable(place, f"nested more than {_MAX_DEPTH} levels deep")
             self._open.append(node)
 
-    def _node(self, event: yaml.NodeEvent, place: Place) -> _Node:
-        # Any: the stubs leave the events untyped.
-        tag: Any = getattr(event, "tag", None)
+    def _node(self, event: Any, place: Place) -> _Node:
+        tag = event.tag
         if tag not in _PLAIN_TAGS:
             self._wrong(place, f"the tag {tag.replace('tag:yaml.org,2002:', '!!')!r} means nothing here; delete it")
         if isinstance(event, yaml.MappingStartEvent):
@@ -209,7 +209,7 @@ _WORDS: dict[str, object] = {
 _INT = re.compile(r"[-+]?[0-9]+")
 _DECIMAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?([Zz]|[-+][0-9:]{2,5})?")
+_TIMESTAMP = re.compile(_DATE.pattern + r"[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?([Zz]|[-+][0-9:]{2,5})?")
 
 
 def _resolve(text: str) -> object:

@@ -45,7 +45,7 @@ class World:
     """All that a request is judged by.
 
     routes: by name. direct: by every name a model answers to (id, and bare name or alias when unique).
-    callers: by SHA-256 hex of the key; empty means keyless. version: a digest of the files it was built from.
+    callers: by SHA-256 hex of the key; empty means keyless. version: a digest of what it was built from.
     """
 
     version: str

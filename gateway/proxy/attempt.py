@@ -24,7 +24,7 @@ from gateway.core.routing import Candidate, Decision, Market
 from gateway.core.savings import Baseline, baseline
 from gateway.core.world import Caller
 
-from .clock import now_us, ticks_us
+from .clock import instant, now_us, ticks_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class Attempt:
     __slots__ = (
         "_at_us",
         "_began_us",
+        "_price_now",
         "_waited_us",
         "answered",
         "baseline",
@@ -75,6 +76,10 @@ class Attempt:
         self.job = job
         self.candidate = candidate
         self.number = number
+        self._at_us = now_us()
+        # A later attempt may begin after a price has changed; it is billed at the price of its own beginning.
+        later = job.market.prices.at(candidate.model.id, instant(self._at_us)) if number > 1 else None
+        self._price_now = later or candidate.price
         self.target = target
         self.status = 0
         self.outcome = "cancelled"  # what it was, if nothing else is said before its record is made
@@ -87,7 +92,6 @@ class Attempt:
         self.cost: Nano = candidate.expected_cost
         self.baseline: Baseline | None = None
         self.first_us: int | None = None
-        self._at_us = now_us()
         self._began_us = ticks_us()
         self._waited_us = 0
 
@@ -122,7 +126,7 @@ class Attempt:
         self._price(usage_raw, events)
         self.state = State.SETTLED if self.usage_source is UsageSource.PROVIDER else State.UNCERTAIN
         self.baseline = baseline(
-            self.job.decision.route.baseline, self.candidate.price, self.usage, self.job.market.prices,
+            self.job.decision.route.baseline, self._price_now, self.usage, self.job.market.prices,
             self.job.decision.now,
         )  # fmt: skip
 
@@ -148,7 +152,7 @@ class Attempt:
             usage = Usage(input=self.candidate.expected.input, output=events or self.candidate.expected.output)
             self.usage_source = UsageSource.ESTIMATED
         self.usage = usage
-        self.cost = self.candidate.price.cost(usage, self.service_tier)
+        self.cost = self._price_now.cost(usage, self.service_tier)
 
     def record(self) -> SpendRecord:
         job, route, usage = self.job, self.job.decision.route, self.usage
@@ -179,7 +183,7 @@ class Attempt:
             output_tokens=usage.output,
             reasoning_tokens=usage.reasoning,
             service_tier=self.service_tier,
-            price_id=self.candidate.price.id,
+            price_id=self._price_now.id,
             expected_nano=self.candidate.expected_cost,
             cost_nano=self.cost,
             baseline_model=compared.model if compared else None,

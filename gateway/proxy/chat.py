@@ -164,9 +164,9 @@ class ChatEndpoint:
         for number in range(1, most + 1):
             candidate = waiting.popleft()
             attempt = Attempt(job, candidate, number, live.targets[candidate.model.id])
-            final = number == most or not waiting
+            followed = False
             try:
-                await self._answer(attempt, reply, deadline, final)
+                await self._answer(attempt, reply, deadline, alone=number == most or not waiting)
                 self._parts.health.answered(candidate.model.id)
                 return
             except GatewayError as error:
@@ -178,17 +178,18 @@ class ChatEndpoint:
                     waiting.appendleft(candidate)
                 if error.trips_provider:
                     waiting = deque(one for one in waiting if one.model.provider != candidate.model.provider)
-                final = number == most or not waiting or reply.started or not error.retryable
-                if final:
+                followed = number < most and bool(waiting) and error.retryable and not reply.started
+                if not followed:
                     self._describe_failure(error, attempt, reply)
                     raise
                 log.warning("%s: falling back after %s", attempt.attempt_id, error.noted)
             finally:
-                self._parts.booking.book(attempt.record(), final=attempt.answered or final)
+                self._parts.booking.book(attempt.record(), final=not followed)
 
-    async def _answer(self, attempt: Attempt, reply: Reply, deadline: asyncio.Timeout, final: bool) -> None:
+    async def _answer(self, attempt: Attempt, reply: Reply, deadline: asyncio.Timeout, *, alone: bool) -> None:
+        """alone: no other attempt could follow this one."""
         upstream = self._parts.upstreams[attempt.target.provider.via]
-        until = _share(deadline, final)
+        until = _share(deadline, alone)
         if attempt.job.request.stream:
             await self._relay(attempt, upstream, reply, deadline, until)
         else:
@@ -274,12 +275,12 @@ def find_route(world: World, caller: Caller, name: str) -> Route:
     return route
 
 
-def _share(deadline: asyncio.Timeout, final: bool) -> float:
-    """Until when an attempt may take: the final one all that is left, an earlier one half, so another can follow."""
+def _share(deadline: asyncio.Timeout, alone: bool) -> float:
+    """Until when an attempt may take: all that is left, or half of it where another could follow."""
     now = asyncio.get_running_loop().time()
     when = deadline.when()
     left = 0.0 if when is None else max(when - now - DEADLINE_MARGIN_S, 0.0)
-    return now + (left if final else left / 2)
+    return now + (left if alone else left / 2)
 
 
 def _where(exc: BaseException) -> str:

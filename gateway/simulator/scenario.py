@@ -45,6 +45,9 @@ _FAULT_NAME = re.compile(r"(\w+?)(?:_after_(\d+))?")
 _RULE_PART = re.compile(r"\s*(\w+)(?:@(\w+))?\s*=\s*(\S*)\s*")
 
 
+_MOST_TOKENS = 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """Times are in milliseconds; None means: as the request or the provider has it."""
@@ -72,6 +75,8 @@ class Scenario:
             raise ValueError(f"p={self.p} is not a probability; use 0 to 1")
         if self.usage_at not in (None, "finish", "own"):
             raise ValueError(f"usage_at={self.usage_at!r}: use finish or own")
+        if max(self.answer_tokens or 0, self.reasoning_tokens or 0) > _MOST_TOKENS:
+            raise ValueError(f"an answer has at most {_MOST_TOKENS:,} tokens")
         for name in ("ttft_ms", "gap_ms", "queue_ms", "keepalive_ms", "split_bytes", "retry_after"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")

@@ -13,6 +13,7 @@ from gateway.simulator.tokens import make_text
 Json = Any
 
 _DEEP = 12  # a recursive schema has to end somewhere
+_MUCH = 1000  # and a long one too: no list or text is made longer than this
 
 
 def example(schema: Json, dice: random.Random) -> Json:
@@ -38,7 +39,7 @@ def _value(schema: Json, root: Json, dice: random.Random, depth: int) -> Json:
         case "object":
             return _object(schema, root, dice, depth)
         case "array":
-            length = max(int(schema.get("minItems", 0)), 2)
+            length = min(max(int(schema.get("minItems", 0)), 2), _MUCH)
             length = min(length, int(schema.get("maxItems", length)))
             return [_value(schema.get("items", {"type": "string"}), root, dice, depth + 1) for _ in range(length)]
         case "integer":
@@ -49,7 +50,7 @@ def _value(schema: Json, root: Json, dice: random.Random, depth: int) -> Json:
             return dice.random() < 0.5
         case "null":
             return None
-    return make_text(max(2, int(schema.get("minLength", 0))), dice)[: schema.get("maxLength")]
+    return make_text(min(max(2, int(schema.get("minLength", 0))), _MUCH), dice)[: schema.get("maxLength")]
 
 
 def _object(schema: Json, root: Json, dice: random.Random, depth: int) -> Json:

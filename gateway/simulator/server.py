@@ -181,7 +181,7 @@ class Simulator:
             ask = read_ask(raw)
         except ValueError as exc:
             return self._refused(attempt, Refusal(400, str(exc)))
-        attempt.model, attempt.stream = ask.model, ask.stream
+        attempt.model, attempt.stream = ask.model[:200], ask.stream  # a line is kept; a client's megabyte is not
         try:
             scenario = self._scenario(request, wire, ask)
         except ValueError as exc:

@@ -136,7 +136,7 @@ class EmbeddedStore:
         beside = self._home / "valkey.sock"
         if len(os.fsencode(beside)) <= SOCKET_PATH_BYTES:
             return beside
-        for parent in (tempfile.gettempdir(), "/tmp"):
+        for parent in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  (mkdtemp makes a private directory in it)
             if len(os.fsencode(parent)) <= SOCKET_PATH_BYTES - 32:
                 self._temporary = Path(tempfile.mkdtemp(prefix="gateway-", dir=parent))
                 return self._temporary / "valkey.sock"

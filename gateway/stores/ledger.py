@@ -112,7 +112,8 @@ class SqlLedger:
         # OR IGNORE, which would also pass over a row that lacks a value.
         mark = "?" if engine.dialect.name == "sqlite" else "%s"
         names, marks = ", ".join(COLUMNS), ", ".join(mark for _ in COLUMNS)
-        self._insert = f"INSERT INTO {TABLE.name} ({names}) VALUES ({marks}) ON CONFLICT (attempt_id) DO NOTHING"
+        into = f"{TABLE.name} ({names}) VALUES ({marks})"
+        self._insert = f"INSERT INTO {into} ON CONFLICT (attempt_id) DO NOTHING"
 
     def prepare(self) -> None:
         """Create the table where it is missing. Raises LedgerUnavailable. `append` does it too, when nobody has."""

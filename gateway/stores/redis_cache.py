@@ -13,8 +13,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -65,12 +64,14 @@ class RedisCache:
     ) -> None:
         """Raises ValueError when the address is none; its text never repeats the address, which may hold a password."""
         ours: dict[str, Any] = {  # Any: keyword arguments of every kind
-            # RESP2 needs no greeting, so a new connection is ready at once; and only with it does redis-py look for
-            # unread bytes before it lends a connection again.
+            # RESP2 without the driver's name needs no greeting, so a new connection is ready at once and the first
+            # thing to wait for is the answer. And only with RESP2 does redis-py look for unread bytes before it lends
+            # a connection again.
             "protocol": 2,
+            "driver_info": None,
             "decode_responses": False,
             "socket_timeout": None,
-            "socket_connect_timeout": connect_timeout_s,
+            "socket_connect_timeout": None,
             "retry": Retry(NoBackoff(), 0),
             "max_connections": connections,
         }
@@ -101,7 +102,7 @@ class RedisCache:
             return None
         try:
             return _decode(raw if isinstance(raw, bytes) else b"")
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             self._count("undecodable")
             await self._ask("DEL", name)
             return None
@@ -116,8 +117,11 @@ class RedisCache:
     async def ping(self) -> bool:
         """The server answers now; asked whatever the breaker says, and without changing its mind."""
         try:
-            async with self._slot():
+            await self._slot()
+            try:
                 return await self._send("PING") == b"PONG"
+            finally:
+                self._slots.release()
         except (_Busy, RedisError, OSError, TimeoutError):
             return False
 
@@ -135,10 +139,13 @@ class RedisCache:
         if how is Pass.CLOSED:
             return None
         try:
-            async with self._slot():
+            await self._slot()
+            try:
                 if how is Pass.FREE and self.off:
                     return None  # the breaker closed while we waited: one timeout is enough
                 reply = await self._send(*command)
+            finally:
+                self._slots.release()
         except _Busy:
             # Those who hold the connections will find out whether the server is ill; a crowd alone is no illness.
             self._breaker.abandoned(how)
@@ -158,30 +165,26 @@ class RedisCache:
         return reply
 
     async def _send(self, *command: str | bytes) -> Reply:
-        async with asyncio.timeout(self._connect_timeout_s):
+        async with asyncio.timeout(self._connect_timeout_s) as deadline:
             connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py has no types here
-        try:
-            async with asyncio.timeout(self._timeout_s):
+            try:
+                deadline.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
                 await connection.send_command(*command)
                 reply: Reply = await connection.read_response()
                 return reply
-        finally:
-            await self._pool.release(connection)  # does not wait: nobody keeps the pool's lock across an await
+            finally:
+                await self._pool.release(connection)  # does not wait: nobody keeps the pool's lock across an await
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        if self._slots.locked():
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await self._slots.acquire()
-            except TimeoutError:
-                raise _Busy from None
-        else:
+    async def _slot(self) -> None:
+        """One of the places at the turnstile; the caller gives it back."""
+        if not self._slots.locked():
             await self._slots.acquire()
+            return
         try:
-            yield
-        finally:
-            self._slots.release()
+            async with asyncio.timeout(self._timeout_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise _Busy from None
 
     def _went_well(self, how: Pass) -> None:
         if self._breaker.succeeded(how):

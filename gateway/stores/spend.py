@@ -104,7 +104,8 @@ def _instant(text: str | None) -> datetime | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text[:40]!r} is no ISO date or instant, such as 2026-11-23 or 2026-11-23T08:00:00Z") from None
+        such = "2026-11-23 or 2026-11-23T08:00:00Z"
+        raise ValueError(f"{text[:40]!r} is no ISO date or instant, such as {such}") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 

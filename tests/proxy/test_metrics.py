@@ -17,12 +17,12 @@ from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
 
 ANSWERED = SpendRecord(
     attempt_id="r1.1", request_id="r1", attempt=1, at_us=1_764_000_000_000_000, route="cheap", policy="cheapest",
-    kind="overall", team="core", key_id="k1", provider="openai", model="openai/gpt-6-luna", simulated=False, stream=True,
-    cache="off", state=State.SETTLED, outcome="ok", status=200, finish_reason="stop", usage_source=UsageSource.PROVIDER,
-    input_tokens=100, cached_input_tokens=20, cache_write_tokens=3, output_tokens=40, reasoning_tokens=5,
-    service_tier=None, price_id="p1", expected_nano=Nano(30_000), cost_nano=Nano(31_007), baseline_model="openai/gpt-5.5",
-    baseline_price_id="p2", baseline_nano=Nano(1_500_001), duration_us=1_200_000, ttft_us=240_000,
-    candidates="[]", drops="[]",
+    kind="overall", team="core", key_id="k1", provider="openai", model="openai/gpt-6-luna", simulated=False,
+    stream=True, cache="off", state=State.SETTLED, outcome="ok", status=200, finish_reason="stop",
+    usage_source=UsageSource.PROVIDER, input_tokens=100, cached_input_tokens=20, cache_write_tokens=3, output_tokens=40,
+    reasoning_tokens=5, service_tier=None, price_id="p1", expected_nano=Nano(30_000), cost_nano=Nano(31_007),
+    baseline_model="openai/gpt-5.5", baseline_price_id="p2", baseline_nano=Nano(1_500_001), duration_us=1_200_000,
+    ttft_us=240_000, candidates="[]", drops="[]",
 )  # fmt: skip
 
 OPENAI = {"provider": "openai", "model": "openai/gpt-6-luna", "route": "cheap", "team": "core", "simulated": "false"}

@@ -59,7 +59,7 @@ class Reply:
 BROKEN = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
 
-async def read_until_silent(response: aiohttp.ClientResponse, seconds: float = 0.15) -> bytes:
+async def read_until_silent(response: aiohttp.ClientResponse, seconds: float = 0.3) -> bytes:
     """What comes within that time; the response must not end before."""
     got = b""
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from fractions import Fraction
 
 import aiohttp
@@ -85,41 +86,42 @@ def test_no_float_ever_comes_near_the_sum():
         assert exact <= cost_nano(tokens, rates) < exact + 1
 
 
-@pytest.mark.parametrize(("provider", "per_output"), [("openai", 8_000), ("deepseek", 4_000)])
-async def test_leaving_early_bills_what_was_generated_until_then(client, sim, provider, per_output):
-    per_input = {"openai": 2_000, "deepseek": 1_000}[provider]
-    sim.set_scenario(provider, Scenario(answer_tokens=50, reasoning_tokens=0, gap_ms=80))
+# The first chunk leaves at once and holds three tokens; the second would come after a minute.
+FIRST_CHUNK_ONLY = {"answer_tokens": 50, "gap_ms": 60_000, "chunk_tokens": 3}
+
+
+async def leave_after_the_first_content(client, provider: str) -> None:
     async with client.open(provider, stream=True) as response:
         seen = b""
-        while seen.count(b'"content":') < 4:  # the opening chunk has an empty one
+        while not re.search(rb'"content":\s*"[^"]', seen):
             seen += await response.content.readany()
         response.close()
-    await sim.idle()
+    await client.sim.idle()
+
+
+@pytest.mark.parametrize(
+    ("provider", "per_input", "per_output"), [("openai", 2_000, 8_000), ("deepseek", 1_000, 4_000)]
+)
+async def test_leaving_early_bills_what_was_generated_until_then(client, sim, provider, per_input, per_output):
+    sim.set_scenario(provider, Scenario(**FIRST_CHUNK_ONLY, reasoning_tokens=0))
+    await leave_after_the_first_content(client, provider)
 
     [line] = sim.bill
-    assert line.why.startswith("the client left early: billed as far as")
+    assert line.why == "the client left early: billed as far as it was generated"
     assert line.tokens == Tokens(input=8, output=3)
     assert line.cost_nano == 8 * per_input + 3 * per_output
 
 
 async def test_hidden_reasoning_is_billed_once_the_answer_has_begun(client, sim):
-    sim.set_scenario("openai", Scenario(answer_tokens=50, reasoning_tokens=30, gap_ms=80))
-    async with client.open("openai", stream=True) as response:
-        await response.content.readany()
-        response.close()
-    await sim.idle()
+    sim.set_scenario("openai", Scenario(**FIRST_CHUNK_ONLY, reasoning_tokens=30))
+    await leave_after_the_first_content(client, "openai")
 
-    [line] = sim.bill
-    assert line.tokens.reasoning == 30
-    assert line.tokens.output <= 1
+    assert sim.bill[0].tokens == Tokens(input=8, output=3, reasoning=30)
 
 
 async def test_leaving_google_early_bills_the_whole_answer(client, sim):
-    sim.set_scenario("google", Scenario(answer_tokens=50, reasoning_tokens=6, gap_ms=80))
-    async with client.open("google", stream=True) as response:
-        await response.content.readany()
-        response.close()
-    await sim.idle()
+    sim.set_scenario("google", Scenario(**FIRST_CHUNK_ONLY, reasoning_tokens=6))
+    await leave_after_the_first_content(client, "google")
 
     [line] = sim.bill
     assert line.why == "the client left early: this provider bills the whole answer"
@@ -166,11 +168,10 @@ async def test_the_price_is_the_one_at_the_instant_of_receipt():
     prices = {("openai", "gpt-4o-mini"): [(0, {"input": "1", "output": "1"}), (2_000, {"input": "5", "output": "5"})]}
     async with Simulator(prices, scenarios={"openai": TEN}, clock=lambda: now) as sim, aiohttp.ClientSession() as http:
         client = Client(http, sim)
-        late = asyncio.create_task(client.chat("openai", model="gpt-4o-mini", user="sim:ttft_ms=80"))
-        await asyncio.sleep(0.04)
-        now = 2_000.0  # the price rises while the first answer is still being made
-        await client.chat("openai", model="gpt-4o-mini")
-        await late
+        async with client.open("openai", model="gpt-4o-mini", stream=True, user="sim:gap_ms=20") as late:
+            now = 2_000.0  # the price rises while the first answer is still being made
+            await client.chat("openai", model="gpt-4o-mini")
+            await late.read()
 
         costs = {line.received_at: line.cost_nano for line in sim.bill}
         assert costs == {1_000.0: 18 * 1_000, 2_000.0: 18 * 5_000}

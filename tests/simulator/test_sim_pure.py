@@ -2,12 +2,16 @@
 
 import json
 import random
+import re
+from datetime import datetime
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from simclient import HELLO
 
+from gateway import simulator
 from gateway.simulator import PROVIDERS, SAMPLE_PRICES, Sale, Scenario, Tokens
 from gateway.simulator.answers import Manner, make_answer
 from gateway.simulator.ask import read_ask
@@ -16,6 +20,12 @@ from gateway.simulator.promptcache import CacheRule, PromptCache
 from gateway.simulator.schema import example
 from gateway.simulator.tokens import count_tokens, make_text, pieces
 from gateway.simulator.wires import WIRES
+
+
+def always(**strategies):
+    """For every value; without a deadline, because the machine may be busy."""
+    return lambda test: settings(deadline=None)(given(**strategies)(test))
+
 
 TOOLS = [
     {"type": "function", "function": {"name": f"tool_{n}", "parameters": {"properties": {"a": {"type": "string"}}}}}
@@ -42,7 +52,7 @@ def answer_of(body, wire, fault="", effort="low"):
 
 
 @pytest.mark.parametrize("wire", WIRES.values(), ids=list(WIRES))
-@given(body=bodies)
+@always(body=bodies)
 def test_the_tokens_of_all_events_are_the_tokens_of_the_answer(wire, body):
     answer = answer_of(body, wire)
     events = list(wire.events(answer))
@@ -53,7 +63,7 @@ def test_the_tokens_of_all_events_are_the_tokens_of_the_answer(wire, body):
 
 
 @pytest.mark.parametrize("wire", WIRES.values(), ids=list(WIRES))
-@given(body=bodies)
+@always(body=bodies)
 def test_a_stream_says_what_the_whole_answer_says(wire, body):
     answer = answer_of(body, wire)
     whole = json.loads(wire.whole(answer))
@@ -79,7 +89,7 @@ def test_a_stream_says_what_the_whole_answer_says(wire, body):
     assert streamed == {}
 
 
-@given(body=bodies)
+@always(body=bodies)
 def test_max_tokens_is_never_passed(body):
     limit = body.setdefault("max_tokens", 12)
     answer = answer_of({**body, "n": 1}, WIRES["openai"])
@@ -88,7 +98,7 @@ def test_max_tokens_is_never_passed(body):
     assert answer.choices[0].finish in ("stop", "length", "tool_calls")
 
 
-@given(tokens=st.integers(0, 300), seed=st.integers())
+@always(tokens=st.integers(0, 300), seed=st.integers())
 def test_a_made_text_has_the_length_that_was_wished(tokens, seed):
     text = make_text(tokens, random.Random(seed))
 
@@ -96,7 +106,7 @@ def test_a_made_text_has_the_length_that_was_wished(tokens, seed):
     assert "".join(pieces(text)) == text
 
 
-@given(text=st.text().filter(str.strip))
+@always(text=st.text().filter(str.strip))
 def test_pieces_joined_are_the_text_and_each_is_one_token(text):
     assert "".join(pieces(text)) == text
     assert len(pieces(text)) == count_tokens(text)
@@ -126,7 +136,7 @@ SCHEMA = {
 }
 
 
-@given(seed=st.integers())
+@always(seed=st.integers())
 def test_an_example_satisfies_its_schema(seed):
     made = example(SCHEMA, random.Random(seed))
 
@@ -163,7 +173,7 @@ FIELDS += [
 ]
 
 
-@given(junk=st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5), provider=st.sampled_from(PROVIDERS))
+@always(junk=st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5), provider=st.sampled_from(PROVIDERS))
 def test_no_field_of_any_type_breaks_the_reading_of_a_request(junk, provider):
     wire = WIRES[provider]
     if isinstance(junk.get("n"), int):
@@ -199,8 +209,6 @@ def test_deepseek_is_at_half_price_outside_beijing_office_hours():
     table = PriceTable(SAMPLE_PRICES, off_peak_deepseek)
 
     def input_rate(day: str) -> str:
-        from datetime import datetime
-
         at = datetime.fromisoformat(day).timestamp()
         return table.rates(Sale("deepseek", "deepseek-flash", at, 1, "default"))["input"]
 
@@ -219,3 +227,10 @@ def test_a_scheduled_price_takes_effect_to_the_second():
         return table.rates(Sale("google", "gemini-4-argon", at, 1, "default"))["input"]
 
     assert (rate(midnight - 1), rate(midnight)) == ("2", "4")
+
+
+def test_the_simulator_imports_nothing_else_of_the_gateway():
+    room = Path(simulator.__file__).parent
+    for file in room.rglob("*.py"):
+        for line in re.findall(r"^\s*(?:from|import) (gateway\S*)", file.read_text(), re.MULTILINE):
+            assert line.startswith("gateway.simulator"), f"{file.name}: {line}"

@@ -2,17 +2,20 @@
 
 import asyncio
 import json
-import os
 import re
 import sys
+from pathlib import Path
 
 import aiohttp
 import pytest
 from simclient import HELLO, PRICES, TEN, Client
 
+import gateway
 from gateway.simulator import PROVIDERS, Scenario, Simulator
 from gateway.simulator.scenario import DEFAULT, apply_rule, parse_rule
 from gateway.simulator.wires import WIRES
+
+ROOT = Path(gateway.__file__).parents[1]
 
 
 def test_a_rule_is_read_with_its_types():
@@ -49,6 +52,7 @@ def test_a_bare_fault_name_is_a_rule_and_none_takes_a_value_away():
         ("gap_ms=soon", "gap_ms='soon' is not a float"),
         ("gap_ms=-1", "must not be negative"),
         ("p=2", "not a probability"),
+        ("answer_tokens=1000001", "at most 1,000,000 tokens"),
         ("usage_at=never", "use finish or own"),
         ("gap_ms=1 2", "bad rule part"),
     ],
@@ -208,7 +212,7 @@ async def test_stopping_does_not_wait_for_what_never_ends():
 
 async def test_it_runs_by_itself():
     command = [sys.executable, "-m", "gateway.simulator", "--port", "0", "--rule", "fault@openai=http_503"]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env={**os.environ})
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
     try:
         lines = [(await process.stdout.readline()).decode().split() for _ in range(4)]
         urls = dict(lines)
@@ -231,7 +235,7 @@ async def test_a_price_file_of_the_wrong_shape_is_refused_in_one_line(tmp_path):
     prices = tmp_path / "prices.json"
     prices.write_text(json.dumps({"openai/gpt-x": [[0, {"input": "1"}]]}))
     command = [sys.executable, "-m", "gateway.simulator", "--port", "0", "--prices", str(prices)]
-    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE, cwd=ROOT)
     _, told = await process.communicate()
 
     assert process.returncode == 1

@@ -1,8 +1,8 @@
-"""Real servers for tests: a Valkey server and a private PostgreSQL cluster, on unix sockets, for as long as they are used.
+"""Real servers for tests, on unix sockets: a Valkey server and a PostgreSQL cluster of our own.
 
 Other rooms' tests take the fixtures by importing them into their conftest:
 
-    from tests.stores.services import postgres_cluster, postgres_url, valkey_url
+    from tests.stores.services import postgres_cluster, postgres_url, valkey_store, valkey_url
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class PostgresCluster:
             shutil.chown(self._home, self._user)
         self._server: subprocess.Popen[bytes] | None = None
         data = str(self._home / "data")
-        made = self._run("initdb", "-D", data, "-U", "gateway", "--auth=trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        options = ("-U", "gateway", "--auth=trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        made = self._run("initdb", "-D", data, *options)
         out = made.communicate(timeout=_WAIT_S)[0]
         if made.returncode:
             raise RuntimeError(f"initdb failed: {out.decode(errors='replace')[-1000:]}")
@@ -130,7 +131,7 @@ def postgres_url(postgres_cluster: PostgresCluster) -> str:
 
 
 @pytest.fixture(scope="session")
-def _valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+def valkey_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
     store = EmbeddedStore(tmp_path_factory.mktemp("valkey"))
     asyncio.run(store.start())
     yield store
@@ -138,6 +139,6 @@ def _valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]
 
 
 @pytest.fixture
-def valkey_url(_valkey: EmbeddedStore) -> str:
+def valkey_url(valkey_store: EmbeddedStore) -> str:
     """A Valkey server, shared by the tests of a run: choose keys of your own."""
-    return _valkey.url
+    return valkey_store.url

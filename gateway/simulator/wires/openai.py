@@ -142,7 +142,7 @@ def logprobs(answer: Answer, tokens: tuple[str, ...]) -> dict[str, object] | Non
     if answer.ask.body.get("logprobs") is not True:
         return None
     several = answer.ask.body.get("top_logprobs")
-    count = several if isinstance(several, int) else 0
+    count = min(several, 20) if isinstance(several, int) else 0
 
     def said(token: str, rank: int) -> dict[str, object]:
         return {"token": token, "logprob": -0.03125 * (1 + rank * 8), "bytes": list(token.encode())}

@@ -1,0 +1,128 @@
+"""Files and environment -> one World, or every mistake at once.
+
+The one place of this room that reads files. The instant comes in, for the warnings that depend on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.core.routing import Market
+from gateway.core.world import ServerSettings, World
+
+from .catalogue import build_catalogue
+from .files import File
+from .mistakes import ConfigError, Mistake
+from .modes import Mode, off_reasons, provider_modes
+from .prices import build_prices
+from .recover import shaped
+from .routes import build_routes, direct_routes
+from .shape import RoutesFile, ServerKeys
+from .shape_book import BookFile, Keys
+from .source import Source
+from .teams import build_callers
+from .warn import find_warnings
+
+Shape = TypeVar("Shape", bound=Keys)
+
+PRICEBOOK = Path(__file__).parent.parent / "pricebook"
+SHIPPED_ROUTES = Path(__file__).with_name("routes.yaml")
+"""The routes.yaml that ships: in a checkout a link to the one at its root."""
+
+DEFAULT_ROUTES = Path("routes.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A world that passed every check. files: what it was read from, for whoever watches them for changes."""
+
+    world: World
+    warnings: tuple[Mistake, ...]
+    modes: Mapping[str, Mode]
+    files: tuple[Path, ...]
+
+
+def load(routes_path: Path | None, env: Mapping[str, str], *, now: datetime, pricebook: Path = PRICEBOOK) -> Loaded:
+    """Read the price book and a routes.yaml (None: the one in the working directory).
+
+    env: the environment, for provider keys, team keys and base URLs. now: aware, for the warnings only.
+    Raises ConfigError with every mistake found.
+    """
+    book_paths = sorted(pricebook.glob("*.yaml"))
+    routes_file = routes_path or DEFAULT_ROUTES
+    book_sources = [_read(path, f"gateway/pricebook/{path.name}") for path in book_paths]
+    routes_source = _read(routes_file, str(routes_file))
+    sources = [*book_sources, routes_source]
+    books = [file for source in book_sources if (file := _file(source, BookFile)) is not None]
+    routes = _file(routes_source, RoutesFile)
+    # Without one of its files the catalogue is not whole, and every model of that file would be called unknown.
+    if routes is None or len(books) < len(book_sources):
+        raise ConfigError(mistake for source in sources for mistake in source.mistakes)
+    catalogue = build_catalogue(books, routes, env)
+    prices = build_prices(books, routes, catalogue.names)
+    modes = provider_modes(catalogue.providers, env)
+    market = Market(
+        models=catalogue.models,
+        providers=catalogue.providers,
+        prices=prices,
+        off=off_reasons(catalogue.providers, modes),
+    )
+    world = World(
+        version=_version(sources, market, modes),
+        market=market,
+        routes=build_routes(routes, catalogue),
+        direct=direct_routes(routes.keys.defaults, catalogue),
+        callers=build_callers(routes, catalogue, env),
+        server=_server(routes.keys.server),
+    )
+    mistakes = [mistake for source in sources for mistake in source.mistakes]
+    if mistakes:
+        raise ConfigError(mistakes)
+    warnings = find_warnings(books, routes, world, modes, env, now)
+    return Loaded(world, warnings, modes, (*book_paths, routes_file))
+
+
+def _read(path: Path, name: str) -> Source:
+    try:
+        return Source(name, path.read_bytes())
+    except FileNotFoundError as exc:
+        why = f"no such file; name another, or begin with the shipped one: cp {SHIPPED_ROUTES} {name}"
+        raise ConfigError([Mistake(name, 0, 0, why)]) from exc
+    except OSError as exc:
+        raise ConfigError([Mistake(name, 0, 0, f"cannot be read: {exc.strerror}")]) from exc
+
+
+def _file(source: Source, shape: type[Shape]) -> File[Shape] | None:
+    keys = shaped(source, shape)
+    return None if keys is None else File(source, keys)
+
+
+def _server(keys: ServerKeys) -> ServerSettings:
+    return ServerSettings(
+        max_body_bytes=keys.max_body_mib * 1024 * 1024,
+        body_timeout_s=keys.body_timeout_s,
+        drain_s=keys.drain_s,
+        abandoned_stream_s=keys.abandoned_stream_s,
+        max_concurrency=keys.max_concurrency,
+    )
+
+
+def _version(sources: Sequence[Source], market: Market, modes: Mapping[str, Mode]) -> str:
+    """A digest of the files, and of what the environment made of the providers.
+
+    The latter because the version is part of every cache key: an answer of the simulator must not be replayed once
+    real keys are set, nor one of another server behind the same name.
+    """
+    digest = hashlib.sha256()
+    parts = [part for source in sources for part in (source.name.encode(), source.raw)]
+    for name in sorted(modes):
+        parts += [name.encode(), modes[name].encode(), market.providers[name].base_url.encode()]
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()[:16]

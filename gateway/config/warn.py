@@ -1,0 +1,105 @@
+"""What is not wrong and will still surprise: candidates that never serve, prices and holidays that run out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from gateway.core.catalog import Model
+from gateway.core.routing import Market, Route
+from gateway.core.world import World
+
+from .files import File, listed
+from .mistakes import Mistake
+from .modes import Mode
+from .shape import RoutesFile
+from .shape_book import BookFile
+from .source import Spot
+
+_SOON = timedelta(days=30)
+_HOLIDAYS_SOON = timedelta(days=60)
+_SHORT_KEY = 20
+"""Keys are stored as a plain SHA-256, which is safe for random secrets only."""
+
+
+def find_warnings(
+    books: Sequence[File[BookFile]],
+    routes: File[RoutesFile],
+    world: World,
+    modes: Mapping[str, Mode],
+    env: Mapping[str, str],
+    now: datetime,
+) -> tuple[Mistake, ...]:
+    found = {
+        *_holiday_warnings(books, routes, now),
+        *_key_warnings(routes, env),
+    }
+    for name, route in world.routes.items():
+        found.update(_route_warnings(route, world.market, modes, routes.spot.at("routes", name), now))
+    return tuple(sorted(found))
+
+
+def _route_warnings(
+    route: Route, market: Market, modes: Mapping[str, Mode], spot: Spot, now: datetime
+) -> Iterator[Mistake]:
+    for section, names in (("candidates", route.candidates), ("fallbacks", route.fallbacks)):
+        for index, name in enumerate(names):
+            why = _never(market.models[name], route, market, now) or _not_for_long(market.models[name], now)
+            if why is not None:
+                yield spot.at(section, index).mistake(f"{name} {why}")
+    if route.floors and route.floor is None:
+        kinds = listed(sorted(route.floors))
+        why = f"the floor for {kinds} has no effect: the route's kind is {route.kind!r}"
+        yield spot.at("quality_floor").mistake(why)
+    if route.baseline is not None and market.prices.at(route.baseline, now) is None:
+        own = spot.at("baseline")
+        at = own if "baseline" in spot.source.value(spot.path) else Spot(spot.source, ("defaults", "baseline"))
+        yield at.mistake(f"the baseline {route.baseline} has no price now, so no savings are counted against it")
+    providers = {market.models[name].provider for name in (*route.candidates, *route.fallbacks)}
+    if all(modes[provider] == "off" for provider in providers):
+        unset = sorted({str(market.providers[provider].key_env) for provider in providers})
+        why = f"route {route.name!r} cannot serve: none of its providers has a key; set {listed(unset)}"
+        yield spot.key.mistake(why)
+
+
+def _never(model: Model, route: Route, market: Market, now: datetime) -> str | None:
+    """Why the route would drop this model whatever the request is."""
+    never = "can never be chosen here:"
+    where = market.providers[model.provider].jurisdiction
+    if route.jurisdictions is not None and where not in route.jurisdictions:
+        return f"{never} prompts may not go to {where} (allowed: {', '.join(sorted(route.jurisdictions))})"
+    score = model.score(route.kind)
+    if route.floor is not None and score is None:
+        return f"{never} nobody has measured its {route.kind} quality, and the floor is {route.floor:g}"
+    if route.floor is not None and score is not None and score.score < route.floor:
+        return f"{never} its {route.kind} quality is {score.score:g}, under the floor of {route.floor:g}"
+    if model.deprecated_on is not None and now.date() >= model.deprecated_on:
+        return f"{never} its provider retired it on {model.deprecated_on}"
+    if market.prices.at(model.id, now) is None:
+        start = market.prices.next_start(model.id, now)
+        since = "add a row under 'prices'" if start is None else f"its next row begins on {start.date()}"
+        return f"has no price now, so it is not chosen; {since}"
+    return None
+
+
+def _not_for_long(model: Model, now: datetime) -> str | None:
+    if model.deprecated_on is None or model.deprecated_on - now.date() > _SOON:
+        return None
+    return f"is retired by its provider on {model.deprecated_on}, in {(model.deprecated_on - now.date()).days} days"
+
+
+def _holiday_warnings(books: Sequence[File[BookFile]], routes: File[RoutesFile], now: datetime) -> Iterator[Mistake]:
+    files: list[File[BookFile] | File[RoutesFile]] = [*books, routes]
+    latest = {name: (keys, file.spot) for file in files for name, keys in file.keys.holidays.items()}
+    for name, (keys, spot) in latest.items():
+        if keys.covers.until - now.date() <= _HOLIDAYS_SOON:
+            why = f"holiday list {name!r} ends on {keys.covers.until}; days after it are priced as working days"
+            yield spot.at("holidays", name, "covers", "until").mistake(why)
+
+
+def _key_warnings(routes: File[RoutesFile], env: Mapping[str, str]) -> Iterator[Mistake]:
+    for team, keys in routes.keys.teams.items():
+        for index, key in enumerate(keys.keys):
+            if key.env is not None and len(env.get(key.env, "").strip()) < _SHORT_KEY:
+                spot = routes.spot.at("teams", team, "keys", index, "env")
+                yield spot.mistake(f"the key in {key.env} is short enough to be guessed; use a long random one")
