@@ -46,7 +46,7 @@ from gateway.proxy.settle import Booking, Settler
 from gateway.proxy.upstream import HttpUpstream
 from gateway.simulator import Rates, Sale, Simulator
 from gateway.stores.embedded import EmbeddedStore, EmbeddedStoreError
-from gateway.stores.ledger import SqlLedger, open_engine
+from gateway.stores.ledger import LEDGER_FILE, SqlLedger, open_engine, sqlite_url
 from gateway.stores.redis_cache import RedisCache
 from gateway.stores.spend import period, spend
 from gateway.stores.spend_text import to_json
@@ -129,7 +129,8 @@ async def serve(gateway: Gateway, settings: Settings) -> None:
     server = _Server(
         uvicorn.Config(
             gateway.asgi, host=settings.host, port=settings.port, loop="none", http="httptools", ws="none",
-            lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=75, backlog=2048,
+            lifespan="off", log_config=None, access_log=False, server_header=False, timeout_keep_alive=75, backlog=2048,
+            proxy_headers=False,  # nothing here trusts an address that a client can write itself
             timeout_graceful_shutdown=int(gateway.loaded.world.server.drain_s),
         )
     )  # fmt: skip
@@ -168,7 +169,7 @@ async def started(settings: Settings) -> AsyncIterator[Gateway]:
         log.warning("%s", warning)
     async with AsyncExitStack() as stack:
         store_url, store_says = await _open_store(settings, stack)
-        cache = RedisCache(store_url)
+        cache = _open_cache(store_url)
         stack.push_async_callback(cache.close)
         if not await cache.ping():
             log.warning("the Redis at REDIS_URL does not answer; answers are not cached until it does")
@@ -224,15 +225,19 @@ async def _open_store(settings: Settings, stack: AsyncExitStack) -> tuple[str, s
     return store.url, f"embedded Valkey, files in {settings.data_dir / 'valkey'}"
 
 
-async def _open_ledger(settings: Settings) -> tuple[SqlLedger, str]:
-    url = settings.get("DATABASE_URL")
-    says = "SQL at DATABASE_URL"
-    if url is None:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        path = settings.data_dir / "ledger.sqlite"
-        url, says = f"sqlite:///{path}", f"SQLite, {path}"
+def _open_cache(url: str) -> RedisCache:
     try:
-        ledger = SqlLedger(open_engine(url))
+        return RedisCache(url)
+    except ValueError as exc:
+        raise StartError(f"REDIS_URL cannot be used: {exc}") from exc
+
+
+async def _open_ledger(settings: Settings) -> tuple[SqlLedger, str]:
+    file = settings.data_dir / LEDGER_FILE
+    url = settings.get("DATABASE_URL")
+    says = f"SQLite, {file}" if url is None else "SQL at DATABASE_URL"
+    try:
+        ledger = SqlLedger(open_engine(url or sqlite_url(file)))
         await asyncio.to_thread(ledger.prepare)
     except (LedgerUnavailable, ValueError) as exc:
         raise StartError(f"the ledger cannot be opened, so spend could not be booked: {exc}") from exc

@@ -1,4 +1,4 @@
-"""A real gateway in a process of its own, for tests: started from a routes file, asked over a socket, stopped by a signal."""
+"""A real gateway in a process of its own: started from a routes file, asked over a socket, stopped by a signal."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ ROOT = Path(__file__).parent.parent
 START_S = 20.0
 STOP_S = 40.0
 SETTLE_S = 10.0
+
+Answer = tuple[int, dict[str, str], bytes]
+"""status, headers in lower case, body"""
 
 # Nothing of the machine's own environment may decide whether a provider is real.
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
@@ -86,7 +89,7 @@ class RunningGateway:
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(self.url + path, body, named, method=method)
         try:
@@ -95,10 +98,10 @@ class RunningGateway:
         except urllib.error.HTTPError as error:
             return error.code, _lower(error.headers), error.read()
 
-    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def get(self, path: str, **headers: str) -> Answer:
         return self.ask("GET", path, **headers)
 
-    def post(self, path: str, body: object, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def post(self, path: str, body: object, **headers: str) -> Answer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.ask("POST", path, raw, **{"content_type": "application/json", **headers})
 

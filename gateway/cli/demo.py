@@ -38,7 +38,7 @@ ROUTES = """\
 routes:
   auto:
     policy: cheapest
-    candidates: [openai/gpt-6-luna, deepseek/deepseek-flash, google/gemini-2.5-flash-lite, {r2}]
+    candidates: [openai/gpt-6-luna, deepseek/deepseek-flash, google/gemini-3.8-flash, {r2}]
     baseline: openai/gpt-4o
     expected_output_tokens: 300     # one expectation for all, so that prices alone decide
 models:
@@ -67,7 +67,7 @@ QUESTIONS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8080, help="default: 8080")
-    parser.add_argument("--seconds", type=float, default=15.0, help="traffic before and after the cut (default: 15 each)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="traffic before and after the cut (default: 15)")
     parser.add_argument("--rate", type=float, default=40.0, help="requests a second (default: 40)")
     parser.add_argument("--exit", action="store_true", help="stop after the report instead of staying up")
     parser.set_defaults(run=demo)
@@ -132,7 +132,7 @@ async def _serving(gateway: Gateway, settings: Settings) -> AsyncIterator[asynci
     task = asyncio.create_task(serve(gateway, settings))
     try:
         async with asyncio.timeout(10):
-            while not gateway.listening and not task.done():
+            while not gateway.listening and not task.done():  # noqa: ASYNC110 - the server has no event for it
                 await asyncio.sleep(0.02)
         if task.done():
             task.result()
@@ -172,7 +172,7 @@ async def _ask(session: aiohttp.ClientSession, question: str, number: int, *, st
 async def _settled(gateway: Gateway) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(TRAFFIC_STOP_S):
-            while gateway.settler.pending:
+            while gateway.settler.pending:  # noqa: ASYNC110 - asked once, at the end of a demo
                 await asyncio.sleep(0.05)
 
 
@@ -197,13 +197,12 @@ async def _report(gateway: Gateway, settings: Settings, story: _Story) -> None:
 
 def _table(title: str, lines: Sequence[SpendLine]) -> str:
     count = sum(line.requests for line in lines) or 1
-    rows = [f"{title}:"]
-    rows += [
-        f"  {line.group['model']:<30} {line.requests:>6} requests {line.requests / count:>7.1%}   ${usd(line.settled_nano)}"
-        f"   saved ${usd(line.saved_nano)}"
+    rows = [
+        f"  {line.group['model']:<28} {line.requests:>6} requests {line.requests / count:>7.1%}"
+        f"   cost ${usd(line.settled_nano)}   saved ${usd(line.saved_nano)}"
         for line in lines
     ]
-    return "\n".join([*rows, ""])
+    return "\n".join([f"{title}:", *rows, ""])
 
 
 def _per_thousand(lines: Sequence[SpendLine]) -> int:

@@ -8,7 +8,7 @@ import os
 from dotenv import load_dotenv
 
 from gateway.core.contracts import LedgerUnavailable
-from gateway.stores.ledger import open_engine
+from gateway.stores.ledger import LEDGER_FILE, open_engine, sqlite_url
 from gateway.stores.spend import DIMENSIONS, both_kinds, period, spend
 from gateway.stores.spend_text import render_table, to_json
 
@@ -30,12 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def show(arguments: argparse.Namespace) -> int:
     load_dotenv(".env")
     url = os.environ.get("DATABASE_URL") or None
-    file = arguments.data_dir / "ledger.sqlite"
+    file = arguments.data_dir / LEDGER_FILE
     if url is None and not file.exists():
         return complain(f"there is no ledger at {file} yet: start the gateway, or set DATABASE_URL or --data-dir")
     by = tuple(name.strip() for name in arguments.by.split(",") if name.strip())
     try:
-        engine = open_engine(url or f"sqlite:///{file}")
+        engine = open_engine(url or sqlite_url(file))
         since, until = period(arguments.since, arguments.until)
         lines = spend(
             engine, by=by, since=since, until=until, team=arguments.team, provider=arguments.provider,

@@ -81,8 +81,8 @@ def _money(read: Callable[[str], int]) -> Callable[[object], int]:
     return checked
 
 
-_TOO_MUCH = 10**15
-"""$1,000,000 for an amount, $1,000 for a token."""
+_TOO_MUCH = 10**13
+"""$10,000 for an amount, $10 for a token."""
 
 
 def _number(value: object) -> object:

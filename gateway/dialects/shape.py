@@ -51,6 +51,9 @@ _tokens = msgspec.json.Decoder(Tokens)
 _envelope: msgspec.json.Decoder[_Envelope | list[_Envelope]] = msgspec.json.Decoder(_Envelope | list[_Envelope])
 _options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
+MOST_TOKENS = 1_000_000_000
+"""No request has a thousand million tokens; a count above it is a fault, and is not booked as a fact."""
+
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
 
@@ -67,12 +70,15 @@ def fields_for(request: ChatRequest, upstream_name: str) -> dict[str, msgspec.Ra
 
 
 def read_tokens(raw: bytes) -> Tokens | None:
-    """The usage object, or None when it is not one or states no prompt or completion."""
+    """The usage object; None when it is not one, states no prompt or completion, or nothing believable."""
     try:
         tokens = _tokens.decode(raw)
     except msgspec.DecodeError:
         return None
-    return None if tokens.prompt_tokens is None or tokens.completion_tokens is None else tokens
+    if tokens.prompt_tokens is None or tokens.completion_tokens is None:
+        return None
+    counts = (tokens.prompt_tokens, tokens.completion_tokens, tokens.total_tokens or 0)
+    return None if max(counts) > MOST_TOKENS else tokens
 
 
 def within(part: int | None, whole: int) -> int:

@@ -1,4 +1,4 @@
-"""What of a request's body litellm's SDK is given: an allow-list, because the SDK takes its own controls by keyword too.
+"""What of a request's body litellm's SDK is given: an allow-list, for it takes its own controls by keyword too.
 
 Pure. A field of OpenAI's API goes in as a keyword argument. Any other goes into `extra_body`, which the SDK adds to the
 provider's body without reading it; unless the SDK knows the name as a control of its own (where to connect, with which
@@ -70,7 +70,7 @@ def refused(provider: str, field: str | None, why: str) -> GatewayError:
     """A request that the SDK cannot carry. Nothing was sent, so nothing was billed."""
     what = f"the field {field!r}" if field is not None else "this request"
     return GatewayError(
-        Blame.CALLER, 400, told=f"{provider} cannot be given {what}: {why}", noted=f"{provider}: {field or why} refused",
+        Blame.CALLER, 400, told=f"{provider} cannot be given {what}: {why}", noted=f"{provider}: litellm was not asked",
         param=field, code="unsupported_parameter", retry=True, outcome="http_400",
     )  # fmt: skip
 

@@ -78,7 +78,7 @@ class LiteLLMUpstream:
                 return Answered(200, whole_body(answer.model_dump()))
             if answer.completion_stream is None:  # opened lazily: a refusal must come now, with its status
                 await answer.fetch_stream()
-        except Exception as exc:  # noqa: BLE001 - the SDK raises what it likes; each becomes ours here
+        except Exception as exc:  # the SDK raises what it likes; each becomes ours here
             fault = read_fault(exc, provider=provider, attempt_id=attempt_id, key=key)
             if isinstance(fault, ErrorReply):
                 return Answered(fault.status, fault.body, fault.headers)
@@ -119,7 +119,7 @@ class Answered:
 
 
 class Streamed:
-    """Implements contracts.Exchange over one of the SDK's streams: OpenAI's events, and `[DONE]` only when it finished."""
+    """Implements contracts.Exchange over one of the SDK's streams: OpenAI's events, `[DONE]` only when it finished."""
 
     __slots__ = ("_attempt_id", "_cut_off", "_stream", "_target", "headers", "status")
 
@@ -142,7 +142,7 @@ class Streamed:
                 chunk = (await anext(stream)).model_dump()
             except StopAsyncIteration:
                 break
-            except Exception as exc:  # noqa: BLE001 - as in send
+            except Exception as exc:  # as in send
                 if is_in_band(exc):
                     yield IN_BAND
                     return
@@ -164,9 +164,7 @@ class Streamed:
 
     def _fault(self, exc: Exception) -> GatewayError:
         target = self._target
-        fault = read_fault(
-            exc, provider=target.provider.name, attempt_id=self._attempt_id, key=_key(target.headers)
-        )
+        fault = read_fault(exc, provider=target.provider.name, attempt_id=self._attempt_id, key=_key(target.headers))
         return target.dialect.error(fault.status, fault.headers, fault.body) if isinstance(fault, ErrorReply) else fault
 
 
@@ -184,7 +182,7 @@ def _key(headers: Mapping[str, str]) -> str | None:
 
 
 def _no_key(target: Target) -> str | None:
-    # Without a key the SDK would take one from the environment, perhaps another provider's, and send it to this address.
+    # Without a key the SDK would take one from the environment, perhaps another provider's, and send it to base_url.
     by_identity = (target.provider.litellm_provider or target.provider.name).startswith(_KEYLESS)
     return None if by_identity or not target.provider.base_url else "none"
 

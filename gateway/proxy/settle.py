@@ -76,9 +76,10 @@ class Settler:
             try:
                 async with asyncio.timeout(WRITE_DEADLINE_S):
                     await asyncio.to_thread(self._ledger.append, batch)
-            except (LedgerUnavailable, TimeoutError) as exc:
+            except Exception as exc:  # whatever it is, the records stay queued and are tried again
                 self.failures += 1
-                log.error("ledger not writable, %d records wait: %s", self.pending, exc)
+                known = isinstance(exc, LedgerUnavailable | TimeoutError)
+                log.error("ledger not writable, %d records wait: %s", self.pending, exc, exc_info=not known)
                 await asyncio.sleep(retry_s)
                 retry_s = min(retry_s * 2, LONGEST_RETRY_S)
                 continue

@@ -30,7 +30,16 @@ STATEMENT_TIMEOUT_S = 30
 _SCHEMA_LOCK = 0x67773173  # any number, as long as every gateway takes the same one
 
 
-def open_engine(database_url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Engine:
+LEDGER_FILE = "ledger.sqlite"
+"""The embedded ledger, in the data directory."""
+
+
+def sqlite_url(file: Path) -> URL:
+    """The address of a SQLite ledger, whatever signs its path has."""
+    return URL.create("sqlite", database=str(file))
+
+
+def open_engine(database_url: str | URL, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Engine:
     """An engine for sqlite:///path or postgresql://... ; nothing is opened yet.
 
     Raises ValueError for anything else; its text never repeats the address, which may hold a password.
@@ -136,8 +145,12 @@ class SqlLedger:
             self.prepare()
         if not rows:
             return
-        with transaction(self.engine) as connection:
-            connection.exec_driver_sql(self._insert, rows)
+        try:
+            with transaction(self.engine) as connection:
+                connection.exec_driver_sql(self._insert, rows)
+        except LedgerUnavailable:
+            self._prepared = False  # what comes back may be an empty database
+            raise
 
     def close(self) -> None:
         self.engine.dispose()

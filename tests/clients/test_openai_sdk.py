@@ -102,7 +102,8 @@ def test_parallel_tool_calls_come_whole_from_every_provider(client, model, strea
 
 
 def test_a_json_schema_goes_only_to_providers_that_hold_it(client):
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+    number = {"n": {"type": "integer"}}
+    schema = {"type": "object", "properties": number, "required": ["n"], "additionalProperties": False}
     wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
     raw = client.chat.completions.with_raw_response.create(model="auto", messages=HELLO, response_format=wanted)
 

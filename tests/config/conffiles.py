@@ -17,6 +17,78 @@ routes:
 """
 
 
+FULL = """\
+server: {max_body_mib: 2, body_timeout_s: 5, drain_s: 6, abandoned_stream_s: 7.5, max_concurrency: 8}
+defaults:
+  jurisdictions: [US, CN]
+  baseline: big
+  max_attempts: 4
+  expected_output_tokens: 700
+  timeouts: {connect_s: 1, first_token_s: 20, between_tokens_s: 3, total_s: 40}
+routes:
+  auto:
+    policy: cheapest
+    candidates: [openai/big, flash, mistral/tiny]
+    quality_floor: {overall: 60, code: 70}
+    kind: code
+    baseline: openai/small
+    fallbacks: [small]
+    jurisdictions: [US]
+    max_cost_usd: "0.05"
+    expected_output_tokens: 300
+    cache: {ttl_s: 60, max_kib: 2}
+    timeouts: {total_s: 50}
+    max_attempts: 2
+  shares:
+    policy: split
+    candidates: [large, small]
+    weights: {big: 90, small: 10}
+  plain: {policy: best, candidates: [big], quality_floor: 65}
+teams:
+  research:
+    keys:
+      - {id: research-app, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}
+      - {id: research-batch, env: RESEARCH_BATCH_KEY}
+    routes: [auto, direct]
+    jurisdictions: [US]
+  open: {keys: [{id: open-app, env: OPEN_KEY}]}
+providers:
+  openai: {base_url_env: OPENAI_BASE_URL}
+  local: {dialect: openai, base_url: "http://127.0.0.1:8000/v1/", key_env: null, jurisdiction: US}
+  mistral: {via: litellm, key_env: MISTRAL_API_KEY, jurisdiction: FR}
+models:
+  local/meta/llama-3: {context_tokens: 8000, max_output_tokens: 1000, capabilities: []}
+  mistral/tiny: {context_tokens: 32000, max_output_tokens: 4000, capabilities: [tools], tokens_per_byte: 0.3}
+  openai/big:
+    expected_output_tokens: 450
+    quality:
+      code: {score: 72.5, status: measured, source: ours, read: 2026-05-01, subject: effort low}
+prices:
+  - id: tiny@1
+    model: mistral/tiny
+    effective_from: 2026-01-01T00:00:00+01:00
+    effective_until: 2027-01-01T00:00:00Z
+    status: measured
+    source: bills
+    read: 2026-02-01
+    rates: {input: 0.10, output: "0.3", reasoning: 0.35}
+    context_tiers: [{above_input_tokens: 1000, rates: {input: 1, output: 2}}, {above_input_tokens: 2000, rates: {input: 3, output: 4}}]
+    service_tiers: {flex: {input: "0.05", output: "0.15"}}
+    windows: [{name: night, zone: Europe/Paris, days: [sat, sun], hours: ["00:00-06:00", "22:00-24:00"], except_holidays: fr, rates: {input: 0, output: 0}}]
+holidays:
+  fr: {zone: Europe/Paris, covers: {from: 2026-01-01, until: 2026-12-31}, source: a list, dates: [2026-05-01, 2026-07-14]}
+"""
+
+KEYS = {"RESEARCH_BATCH_KEY": "r" * 40, "OPEN_KEY": "o" * 40}
+
+
+def shipped_with_examples() -> str:
+    """The routes.yaml that ships, with the examples at its end switched on."""
+    head, _, examples = (ROOT / "routes.yaml").read_text().partition("\n# teams:")
+    lines = f"# teams:{examples}".splitlines()
+    return "\n".join([head, *(line.removeprefix("# ").removeprefix("#") for line in lines), ""])
+
+
 def loaded(tmp_path, text, env=(), now=NOW) -> Loaded:
     path = tmp_path / "routes.yaml"
     path.write_text(text)

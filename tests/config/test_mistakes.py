@@ -216,7 +216,7 @@ TEAMS = {
     ),
     "an unknown jurisdiction": (
         "t: {keys: [{id: a, env: KEY_A}], jurisdictions: [EU]}  # <-",
-        "no provider is in 'EU'; providers are in 'CN' and 'US'; did you mean 'US'?",
+        "no provider is in 'EU'; providers are in 'CN' and 'US'",
     ),
     "no keys": (
         "t: {keys: []}  # <-",

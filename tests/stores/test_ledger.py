@@ -178,6 +178,17 @@ def test_a_postgres_that_dies_and_returns_gets_everything_once(mortal: PostgresC
     ledger.close()
 
 
+def test_a_database_that_returns_empty_gets_its_table_again(ledger: SqlLedger):
+    ledger.append(numbered(1))
+    with ledger.engine.begin() as connection:
+        connection.execute(text("DROP TABLE spend_records"))
+    with pytest.raises(LedgerUnavailable):
+        ledger.append(numbered(5))
+
+    ledger.append(numbered(5))
+    assert booked(ledger) == 5
+
+
 def test_a_connection_cut_within_a_batch_leaves_nothing_of_it(postgres_url: str):
     ledger = SqlLedger(open_engine(postgres_url))
     ledger.append(numbered(1))

@@ -1,0 +1,113 @@
+"""What is said about a file that loads and will still surprise."""
+
+from datetime import UTC, datetime
+
+import pytest
+from conffiles import MINIMAL, NOW, loaded, marked_lines
+
+from gateway.config import render_warnings
+
+BEST = "routes:\n  auto:\n    policy: best\n"
+OPENAI_ONLY = {"OPENAI_API_KEY": "sk"}
+
+CASES = {
+    "nobody measured it": (
+        BEST + "    quality_floor: 60\n    candidates:\n    - big\n    - small  # <-\n",
+        "openai/small can never be chosen here: nobody has measured its overall quality, and the floor is 60",
+    ),
+    "its score is too low": (
+        BEST + "    kind: code\n    quality_floor: {code: 70}\n    candidates:\n    - big\n    - flash  # <-\n",
+        "deepseek/flash can never be chosen here: its code quality is 65.5, under the floor of 70",
+    ),
+    "its country is not allowed": (
+        BEST + "    jurisdictions: [US]\n    candidates:\n    - big\n    - flash  # <-\n",
+        "deepseek/flash can never be chosen here: prompts may not go to CN (allowed: US)",
+    ),
+    "a fallback that cannot be one": (
+        BEST + "    jurisdictions: [US]\n    candidates: [big]\n    fallbacks: [flash]  # <-\n",
+        "deepseek/flash can never be chosen here: prompts may not go to CN (allowed: US)",
+    ),
+    "it has no price": (
+        BEST + "    candidates: [big, unpriced]  # <-\n",
+        "deepseek/unpriced has no price now, so it is not chosen; add a row under 'prices'",
+    ),
+    "it is retired soon": (
+        BEST + "    candidates: [big, old]  # <-\n",
+        "openai/old is retired by its provider on 2026-06-20, in 19 days",
+    ),
+    "the baseline has no price": (
+        BEST + "    candidates: [big]\n    baseline: unpriced  # <-\n",
+        "the baseline deepseek/unpriced has no price now, so no savings are counted against it",
+    ),
+    "the default baseline has no price": (
+        MINIMAL + "  other: {policy: best, candidates: [big]}\ndefaults:\n  baseline: unpriced  # <-\n",
+        "the baseline deepseek/unpriced has no price now, so no savings are counted against it",
+    ),
+    "a floor without effect": (
+        BEST + "    candidates: [big]\n    quality_floor: {code: 50}  # <-\n",
+        "the floor for 'code' has no effect: the route's kind is 'overall'",
+    ),
+    "a short key": (
+        MINIMAL + "teams:\n  t: {keys: [{id: a, env: SHORT}]}  # <-\n",
+        "the key in SHORT is short enough to be guessed; use a long random one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), CASES.values(), ids=CASES)
+def test_a_warning(tmp_path, text, message):
+    found = loaded(tmp_path, text, {"SHORT": "hunter2"}).warnings
+
+    assert [(one.line, one.message) for one in found] == [(marked_lines(text)[0], message)]
+
+
+def test_a_route_whose_providers_are_all_off(tmp_path):
+    text = MINIMAL + "  china:  # <-\n    policy: best\n    candidates: [flash]\n"
+
+    found = loaded(tmp_path, text, OPENAI_ONLY).warnings
+
+    assert [(one.line, one.message) for one in found] == [
+        (5, "route 'china' cannot serve: none of its providers has a key; set 'DEEPSEEK_API_KEY'")
+    ]
+
+
+def test_a_retired_candidate(tmp_path):
+    found = loaded(tmp_path, BEST + "    candidates: [big, old]\n", now=datetime(2026, 6, 20, tzinfo=UTC)).warnings
+
+    assert [one.message for one in found] == [
+        "openai/old can never be chosen here: its provider retired it on 2026-06-20"
+    ]
+
+
+def test_a_price_that_begins_later(tmp_path):
+    found = loaded(tmp_path, BEST + "    candidates: [big]\n", now=datetime(2025, 12, 31, tzinfo=UTC)).warnings
+
+    assert [one.message for one in found] == [
+        "openai/big has no price now, so it is not chosen; its next row begins on 2026-01-01"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "count"), [(datetime(2026, 10, 31, tzinfo=UTC), 0), (datetime(2026, 11, 1, tzinfo=UTC), 1)]
+)
+def test_a_holiday_list_that_ends_within_60_days(tmp_path, now, count):
+    # the list of the test book ends on 2026-12-31
+    found = loaded(tmp_path, MINIMAL, now=now).warnings
+
+    said = "holiday list 'cn-public' ends on 2026-12-31; days after it are priced as working days"
+    assert [(one.file, one.line, one.message) for one in found] == [
+        ("gateway/pricebook/deepseek.yaml", 3, said)
+    ] * count
+
+
+def test_a_good_file_brings_no_warning(tmp_path):
+    assert loaded(tmp_path, MINIMAL).warnings == ()
+
+
+def test_warnings_are_rendered_as_such(tmp_path):
+    found = loaded(tmp_path, BEST + "    candidates: [big, unpriced]\n", now=NOW).warnings
+
+    assert render_warnings(found) == (
+        f"{tmp_path}/routes.yaml:4:23: warning: deepseek/unpriced has no price now, so it is not chosen; "
+        "add a row under 'prices'"
+    )
