@@ -64,10 +64,10 @@ def _nulls(value: Any, path: Path) -> Iterator[Path]:
 
 def _recover(source: Source, shape: type[Keys], errors: list[ErrorDetails]) -> bool:
     """Report one round's errors and mend the data. False when the file as a whole has to be given up."""
-    missing = {_path(error) for error in errors if error["type"] == "missing"}
+    missing = {error["loc"] for error in errors if error["type"] == "missing"}
     wrong: list[Path] = []
     for error in errors:
-        path = _path(error)
+        path = error["loc"]
         if error["type"] == "extra_forbidden":
             meant = _report_unknown(source, shape, path)
             if meant is not None and (*path[:-1], meant) in missing:
@@ -77,7 +77,7 @@ def _recover(source: Source, shape: type[Keys], errors: list[ErrorDetails]) -> b
                 wrong.append(path)
         elif error["type"] != "missing":
             path = _existing(source, path)
-            on_key = error["loc"][-1] == "[key]"
+            on_key = len(path) < len(error["loc"]) and error["loc"][-1] == "[key]"
             subject = f"a key of {where(path[:-1])}" if on_key else named(path)
             source.wrong(path, f"{subject} {finding(error)}", key=on_key)
             wrong.append(path)
@@ -94,12 +94,11 @@ def _recover(source: Source, shape: type[Keys], errors: list[ErrorDetails]) -> b
     return () not in wrong
 
 
-def _path(error: ErrorDetails) -> Path:
-    return tuple(part for part in error["loc"] if part != "[key]")
-
-
 def _existing(source: Source, path: Path) -> Path:
-    """The path, cut where the file stops: a floor may be written as one number and is checked as a mapping."""
+    """The path, cut where the file stops: a floor may be written as one number and is checked as a mapping.
+
+    So is what pydantic appends to a path to say that the key itself is wrong: "[key]".
+    """
     while path:
         try:
             source.value(path)

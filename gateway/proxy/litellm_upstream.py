@@ -1,9 +1,9 @@
 """The way to every provider that litellm's SDK speaks and this gateway does not: `via: litellm`.
 
-Only the SDK, never `litellm.proxy`. It is imported at the first request that needs it, in a thread, because that takes
-seconds and about 200 MB; a process that never sends this way never loads it. Its retries, fallbacks, cache, callbacks,
-logs, telemetry, tokenizer and its reading of `.env` are off, it follows no redirect and fetches no URL that a request
-names: what is tried, counted and told is decided here, in one place.
+Only the SDK, never `litellm.proxy` (of which the SDK itself takes types and helpers, not the server). It is imported at
+the first request that needs it, in a thread, because that takes 4 s and 200 MB; a process that never sends this way
+never loads it. Its retries, fallbacks, cache, callbacks, logs, telemetry, tokenizer and its reading of `.env` are off, it
+follows no redirect and fetches no URL that a request names: what is tried, counted and told is decided here.
 
 The rule a newcomer would break: what a client sent reaches the SDK through `litellm_call.arguments` only.
 
@@ -18,6 +18,7 @@ import asyncio
 import functools
 import logging
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -101,7 +102,7 @@ class LiteLLMUpstream:
         await asyncio.shield(task)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answered:
     """Implements contracts.Exchange for a reply that is here already: an answer or an error."""
 
@@ -151,7 +152,8 @@ class Streamed:
                 if was_cut(stream):
                     raise truncated(provider)
                 finished = True
-            if data := event(chunk, usage_reported=usage_was_reported(stream)):
+            reported = chunk.get("usage") is not None and usage_was_reported(stream)
+            if data := event(chunk, usage_reported=reported):
                 yield data
         if not finished:
             raise truncated(provider)
@@ -239,6 +241,8 @@ def _load_once() -> _Sdk:
     for name in ("callbacks", "input_callback", "success_callback", "failure_callback", "service_callback",
                  "_async_input_callback", "_async_success_callback", "_async_failure_callback"):  # fmt: skip
         setattr(litellm, name, [])
+
+    litellm.REPEATED_STREAMING_CHUNK_LIMIT = sys.maxsize  # or it fails an answer that says one thing a hundred times
 
     def refuse_url(url: str) -> tuple[str, str]:
         raise url_utils.SSRFError("this gateway fetches no URLs; send the content itself")

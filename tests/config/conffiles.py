@@ -72,11 +72,19 @@ prices:
     source: bills
     read: 2026-02-01
     rates: {input: 0.10, output: "0.3", reasoning: 0.35}
-    context_tiers: [{above_input_tokens: 1000, rates: {input: 1, output: 2}}, {above_input_tokens: 2000, rates: {input: 3, output: 4}}]
+    context_tiers:
+      - {above_input_tokens: 1000, rates: {input: 1, output: 2}}
+      - {above_input_tokens: 2000, rates: {input: 3, output: 4}}
     service_tiers: {flex: {input: "0.05", output: "0.15"}}
-    windows: [{name: night, zone: Europe/Paris, days: [sat, sun], hours: ["00:00-06:00", "22:00-24:00"], except_holidays: fr, rates: {input: 0, output: 0}}]
+    windows:
+      - name: night
+        zone: Europe/Paris
+        days: [sat, sun]
+        hours: ["00:00-06:00", "22:00-24:00"]
+        except_holidays: fr
+        rates: {input: 0, output: 0}
 holidays:
-  fr: {zone: Europe/Paris, covers: {from: 2026-01-01, until: 2026-12-31}, source: a list, dates: [2026-05-01, 2026-07-14]}
+  fr: {zone: Europe/Paris, covers: {from: 2026-01-01, until: 2026-12-31}, source: a list, dates: [2026-07-14]}
 """
 
 KEYS = {"RESEARCH_BATCH_KEY": "r" * 40, "OPEN_KEY": "o" * 40}

@@ -173,6 +173,10 @@ FILES = {
         MINIMAL + "  a b: {policy: best, candidates: [big]}  # <-",
         "a key of 'routes' is 'a b', not a name (letters, digits, . _ -)",
     ),
+    "a route name that pydantic has a use for": (
+        MINIMAL + "  '[key]': {policy: best, candidates: [big]}  # <-",
+        "a key of 'routes' is '[key]', not a name (letters, digits, . _ -)",
+    ),
     "a route that is no mapping": (
         MINIMAL + "  cheap: big  # <-",
         "route 'cheap' is text, not a mapping of keys to values",

@@ -30,6 +30,8 @@ WINDOW = """\
 
 SECOND_WINDOW = WINDOW.replace("    windows:\n", "").replace("peak", "late").replace("09:00-12:00", "12:00-24:00")
 
+HOLIDAYS = "holidays:\n  ours: {zone: Asia/Shanghai, covers: {from: 2026-01-01, until: 2026-12-31}, source: us, "
+
 CASES = {
     "an unknown model": (
         ROW.replace("openai/small", "openai/smal  # <-"),
@@ -141,11 +143,11 @@ CASES = {
         "windows 'peak' and 'late' of price row 'own@1' are in different time zones; write both in one",
     ),
     "a holiday outside its period": (
-        "holidays:\n  ours: {zone: UTC, covers: {from: 2026-01-01, until: 2026-12-31}, source: us, dates: [2027-01-01]}  # <-",
+        HOLIDAYS + "dates: [2027-01-01]}  # <-",
         "2027-01-01 lies outside the period that holiday list 'ours' covers",
     ),
     "a holiday period that ends first": (
-        "holidays:\n  ours: {zone: UTC, covers: {from: 2026-01-01, until: 2025-12-31}, source: us, dates: []}  # <-",
+        HOLIDAYS.replace("until: 2026", "until: 2025") + "dates: []}  # <-",
         "holiday list 'ours' ends on 2025-12-31, before it begins",
     ),
 }
@@ -227,7 +229,7 @@ def test_own_rows_with_a_gap_leave_the_gap_to_the_shipped_row(tmp_path):
 def test_a_holiday_list_of_a_known_name_replaces_the_shipped_one(tmp_path):
     # 2026-06-19 is a Friday and a holiday in the shipped list
     friday = datetime(2026, 6, 19, 2, tzinfo=UTC)
-    ours = "holidays:\n  cn-public: {zone: Asia/Shanghai, covers: {from: 2026-01-01, until: 2027-12-31}, source: us, dates: []}\n"
+    ours = HOLIDAYS.replace("ours", "cn-public") + "dates: []}"
 
     before = loaded(tmp_path, MINIMAL).world.market.prices.at("deepseek/flash", friday)
     after = loaded(tmp_path, MINIMAL + ours).world.market.prices.at("deepseek/flash", friday)

@@ -298,6 +298,13 @@ async def test_a_stream_is_openais_events_and_ends_in_done(upstream, wire, name)
     assert OpenAI().usage(scanner.usage_raw) == Usage(input=6, cached_input=3, output=3, reasoning=1)
 
 
+async def test_an_answer_that_repeats_itself_is_not_cut(upstream, wire):
+    wire.answer = streams(ROLE, *[HEL] * 150, STOP, BILL, DONE)
+    events, scanner = await scanned(upstream, target(wire.url))
+    assert b"".join(events).count(b'"Hel"') == 150
+    assert scanner.complete
+
+
 CALLS = (
     b'"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"find","arguments":"{\\"a\\":1}"}},'
     b'{"index":1,"id":"call_2","type":"function","function":{"name":"look","arguments":"{}"}}]'
@@ -669,6 +676,14 @@ def test_the_sdk_is_loaded_quiet_and_offline_and_never_its_proxy(tmp_path):
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ""
+
+
+async def test_no_request_starts_litellms_proxy(upstream, wire):
+    """The SDK itself takes types and small helpers from `litellm.proxy`; its server must not be among them."""
+    await whole(upstream, target(wire.url))
+    wire.answer = replies(500, NOPE)
+    await error_of(upstream, target(wire.url))
+    assert not {"litellm.proxy.proxy_server", "litellm.proxy.utils", "prisma"} & set(sys.modules)
 
 
 def test_a_litellm_that_cannot_be_imported_is_the_operators_matter():
