@@ -76,8 +76,8 @@ class Settings:
         return cls(routes=routes, host=host, port=port, data_dir=data_dir, env=dict(env))
 
     def get(self, name: str) -> str | None:
-        """An environment variable; an empty one counts as unset."""
-        return self.env.get(name) or None
+        """An environment variable without surrounding white space; an empty one counts as unset."""
+        return self.env.get(name, "").strip() or None
 
     @property
     def loopback(self) -> bool:
