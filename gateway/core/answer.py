@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from .errors import Blame, GatewayError
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """finish_reason is that of the last choice; usage_raw is the usage object's JSON, empty when there is none."""
 
     body: bytes

@@ -15,6 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from .money import Nano, Pico, nano_from_pico
 
 
@@ -26,8 +28,7 @@ class Status(StrEnum):
     RUMOURED = "rumoured"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one attempt in disjoint classes; they sum to the provider's total."""
 
     input: int = 0
@@ -49,8 +50,7 @@ class Usage:
         return self.prompt + self.completion
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(msgspec.Struct, frozen=True, gc=False):
     """Pico-dollars a token, by class."""
 
     input: Pico
@@ -137,8 +137,7 @@ class PriceRow:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(msgspec.Struct, frozen=True):
     """The row in force for a model at an instant, its window already chosen. `id` names both for the ledger."""
 
     id: str

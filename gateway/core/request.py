@@ -7,7 +7,6 @@ the caller's own bytes: with a key given twice, what was checked and what a prov
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -21,8 +20,7 @@ IMAGE_TOKENS = 1_000
 """Prior for one image's prompt tokens: between a small tile (85) and a large picture (1,500) at the three providers."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """What routing knows of one chat request.
 
     prompt_bytes counts messages, tools and the response format as JSON, without embedded images and audio.

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
+
 from .catalog import OVERALL, Model, Provider
 from .errors import Blame, GatewayError
 from .money import Nano, usd
@@ -61,8 +63,7 @@ class Route:
         return self.floors.get(self.kind, self.floors.get(OVERALL))
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
+class Signals(msgspec.Struct, frozen=True):
     """All that a decision takes from the world outside, so that it can be replayed.
 
     now: UTC; seed: the dice of `split`; unhealthy: model id -> reason.
@@ -70,11 +71,10 @@ class Signals:
 
     now: datetime
     seed: int = 0
-    unhealthy: Mapping[str, str] = field(default_factory=dict)
+    unhealthy: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A model that may serve this request, with what it is expected to cost now."""
 
     model: Model
@@ -84,8 +84,7 @@ class Candidate:
     score: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(msgspec.Struct, frozen=True):
     """Why a model may not serve this request. `code` is one word for counting, `reason` a sentence for people."""
 
     model: str
@@ -93,8 +92,7 @@ class Drop:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """Candidates in the order in which they will be tried, and everything that was left out."""
 
     route: Route

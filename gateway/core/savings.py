@@ -7,15 +7,15 @@ tokenizers: the answer's own counts are used.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from .money import Nano
 from .pricing import Price, PriceBook, Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(msgspec.Struct, frozen=True):
     """The declared comparison for one answer; without a declared model it is the answering model itself."""
 
     model: str

@@ -21,7 +21,7 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 DONE = b"data: [DONE]\n\n"
 
 # Whitespace is allowed as any JSON writer may put it; escaped quotes inside a string cannot match.
-_REMARKABLE = re.compile(rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|\[DONE\]|"error"\s*:')
+_REMARKABLE = re.compile(rb'"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:)')
 _BOUNDARY = re.compile(rb"\r?\n\r?\n")
 _ABSENT = (b"", b"null")
 _EMPTY = (b"null", b'""', b"[]", b"{}")
@@ -89,7 +89,7 @@ class StreamScanner:
         if self.done or self.fault is not None:
             return b""
         whole = self.content and not self._tail and chunk.endswith(b"}\n\n") and chunk.startswith(b"data: {")
-        if whole and _REMARKABLE.search(chunk) is None:
+        if whole and b"[DONE]" not in chunk and _REMARKABLE.search(chunk) is None:
             self.events += chunk.count(b"\n\n")
             return chunk
         return self._feed_events(self._tail + chunk)

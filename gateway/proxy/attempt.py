@@ -10,8 +10,6 @@ the last usage seen or by an estimate, and kept apart until it is reconciled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from gateway.core.contracts import CachedAnswer, Target
@@ -27,8 +25,7 @@ from gateway.core.world import Caller
 from .clock import instant, now_us, ticks_us
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """One request on its way: who asks, for what, and what was decided. Shared by all its attempts."""
 
     request_id: str

