@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import os
@@ -121,7 +122,18 @@ def run(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     async with started(settings) as gateway:
+        _spare_the_collector()
         await serve(gateway, settings)
+
+
+def _spare_the_collector() -> None:
+    """What has been loaded stays loaded: the cycle collector need not walk it again, and seldom has cycles to find.
+
+    At its default threshold of 700 allocations it ran several times a request and took a sixth of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 async def serve(gateway: Gateway, settings: Settings) -> None:

@@ -5,6 +5,8 @@ provider's body without reading it; unless the SDK knows the name as a control o
 key, what to call back, what to mock): that is refused with a 400 that names it, never dropped in silence. The names are
 those written here, and all that the installed version declares.
 
+Known limit: where a provider's API has no `user` field, the SDK drops that one (only) without a word.
+
 The rule a newcomer would break: nothing a client sends becomes a keyword argument by default.
 """
 

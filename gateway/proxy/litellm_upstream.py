@@ -1,8 +1,8 @@
 """The way to every provider that litellm's SDK speaks and this gateway does not: `via: litellm`.
 
 Only the SDK, never `litellm.proxy` (of which the SDK itself takes types and helpers, not the server). It is imported at
-the first request that needs it, in a thread, because that takes 4 s and 200 MB; a process that never sends this way
-never loads it. Its retries, fallbacks, cache, callbacks, logs, telemetry, tokenizer and its reading of `.env` are off, it
+the first request that needs it, in a thread, for that takes 4 s and 200 MB; a process that never sends this way never
+loads it. Its retries, fallbacks, cache, callbacks, logs, telemetry, tokenizer and its reading of `.env` are off; it
 follows no redirect and fetches no URL that a request names: what is tried, counted and told is decided here.
 
 The rule a newcomer would break: what a client sent reaches the SDK through `litellm_call.arguments` only.

@@ -19,7 +19,9 @@ from .metrics import Metrics
 log = logging.getLogger("gateway.settle")
 
 BATCH = 500
-PAUSE_S = 0.02
+PAUSE_S = 0.05
+"""How long a batch gathers. It bounds what a killed process can lose, and a commit costs as much as many rows."""
+
 LONGEST_RETRY_S = 5.0
 WRITE_DEADLINE_S = 60.0
 

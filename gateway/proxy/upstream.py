@@ -68,13 +68,17 @@ class HttpExchange:
         self.headers: Mapping[str, str] = response.headers
 
     async def read(self) -> bytes:
+        content = self._response.content
         parts: list[bytes] = []
         size = 0
-        async for chunk in self.chunks():
-            parts.append(chunk)
-            size += len(chunk)
-            if size > MAX_ANSWER_BYTES:
-                raise _broken(self._provider, f"an answer of more than {MAX_ANSWER_BYTES} bytes", False)
+        try:
+            while chunk := await content.readany():
+                parts.append(chunk)
+                size += len(chunk)
+                if size > MAX_ANSWER_BYTES:
+                    raise _broken(self._provider, f"an answer of more than {MAX_ANSWER_BYTES} bytes", False)
+        except (aiohttp.ClientError, OSError) as exc:
+            raise self._lost(exc) from exc
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -83,7 +87,10 @@ class HttpExchange:
             while chunk := await content.readany():
                 yield chunk
         except (aiohttp.ClientError, OSError) as exc:
-            raise _broken(self._provider, f"connection lost in the reply ({type(exc).__name__})", False) from exc
+            raise self._lost(exc) from exc
+
+    def _lost(self, exc: Exception) -> GatewayError:
+        return _broken(self._provider, f"connection lost in the reply ({type(exc).__name__})", False)
 
     async def close(self) -> None:
         # A reply read to its end goes back to the pool; anything else must be cut, which also tells the provider.
