@@ -43,7 +43,7 @@ PACE = "$__rate_interval"
 ANSWERED = 'outcome=~"ok|aborted|cached"'
 """A caller that leaves early ('aborted') has been answered, and the provider bills the answer."""
 
-FAILED = 'outcome!~"ok|aborted|cached|cancelled|client_stalled|http_400|http_413|http_422"'
+FAILED = 'outcome!~"ok|aborted|cached|cancelled|client_stalled|http_400|http_413|http_422|not_sent"'
 """Neither answered, nor ended by the caller, nor refused by the provider for what the caller asked."""
 
 

@@ -41,7 +41,7 @@ class Job(msgspec.Struct, frozen=True):
     drops_json: str
 
 
-_NOT_BILLED = frozenset({"unreachable", "in_band_error"})
+_NOT_BILLED = frozenset({"unreachable", "not_sent", "in_band_error"})
 
 
 class Attempt:

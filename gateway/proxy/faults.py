@@ -7,6 +7,22 @@ from gateway.core.errors import Blame, GatewayError
 from gateway.core.sse import StreamScanner
 
 
+def unreachable(provider: str, why: str) -> GatewayError:
+    """No connection, so nothing was asked and nothing is billed."""
+    return GatewayError(
+        Blame.UPSTREAM, 502, told=f"{provider} could not be reached", noted=f"{provider}: {why}", retry=True,
+        outcome="unreachable",
+    )  # fmt: skip
+
+
+def lost(provider: str, why: str, *, repeatable: bool) -> GatewayError:
+    """The connection broke. repeatable: before any byte of a reply, so the same target may be tried once more."""
+    return GatewayError(
+        Blame.UPSTREAM, 502, told=f"{provider} broke off its reply", noted=f"{provider}: {why}", retry=True,
+        repeatable=repeatable, outcome="disconnected",
+    )  # fmt: skip
+
+
 def silent(provider: str, attempt_id: str) -> GatewayError:
     return GatewayError(
         Blame.UPSTREAM, 504, told=f"{provider} did not answer in time", retry=True, outcome="timeout",

@@ -73,7 +73,7 @@ def refused(provider: str, field: str | None, why: str) -> GatewayError:
     what = f"the field {field!r}" if field is not None else "this request"
     return GatewayError(
         Blame.CALLER, 400, told=f"{provider} cannot be given {what}: {why}", noted=f"{provider}: litellm was not asked",
-        param=field, code="unsupported_parameter", retry=True, outcome="http_400",
+        param=field, code="unsupported_parameter", retry=True, outcome="not_sent",
     )  # fmt: skip
 
 

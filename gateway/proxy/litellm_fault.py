@@ -16,9 +16,9 @@ import aiohttp
 import msgspec
 
 from gateway.core.answer import malformed
-from gateway.core.errors import Blame, GatewayError, error_body
+from gateway.core.errors import GatewayError, error_body
 
-from .faults import silent, truncated
+from .faults import lost, silent, truncated, unreachable
 from .litellm_call import refused
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read_fault(exc: Exception, *, provider: str, attempt_id: str, key: str | Non
         if isinstance(one, httpx.TransportError | aiohttp.ClientError | OSError):
             # Before any byte of a reply, as on a pooled connection that its server was closing.
             before = any(isinstance(cause, aiohttp.ServerDisconnectedError) for cause in causes)
-            return _broken(provider, type(one).__name__, before)
+            return lost(provider, f"connection lost ({type(one).__name__})", repeatable=before)
         if isinstance(one, StopAsyncIteration):
             return truncated(provider)
     return _sdk_fault(exc, provider, type(causes[-1]).__name__, key)
@@ -73,20 +73,6 @@ def is_in_band(exc: Exception) -> bool:
     """Of an exception within a stream: it came of an error event, for it began as a provider's error, not a fault."""
     first = _causes(exc)[-1]
     return hasattr(first, "status_code") or hasattr(first, "body")
-
-
-def unreachable(provider: str, why: str) -> GatewayError:
-    return GatewayError(
-        Blame.UPSTREAM, 502, told=f"{provider} could not be reached", noted=f"{provider}: {why}", retry=True,
-        outcome="unreachable",
-    )  # fmt: skip
-
-
-def _broken(provider: str, why: str, repeatable: bool) -> GatewayError:
-    return GatewayError(
-        Blame.UPSTREAM, 502, told=f"{provider} broke off its reply", noted=f"{provider}: connection lost ({why})",
-        retry=True, repeatable=repeatable, outcome="disconnected",
-    )  # fmt: skip
 
 
 def _causes(exc: BaseException) -> list[BaseException]:

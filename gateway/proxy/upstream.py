@@ -13,8 +13,10 @@ import aiohttp
 from yarl import URL
 
 from gateway.core.contracts import Target
-from gateway.core.errors import Blame, GatewayError
+from gateway.core.errors import GatewayError
 from gateway.core.routing import Timeouts
+
+from .faults import lost, unreachable
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
@@ -45,11 +47,12 @@ class HttpUpstream:
         try:
             response = await self._session.post(url, data=body, headers=headers, timeout=limit, allow_redirects=False)
         except aiohttp.ClientConnectorError as exc:
-            raise _unreachable(target, "no connection") from exc
+            raise unreachable(target.provider.name, "no connection") from exc
         except aiohttp.ConnectionTimeoutError as exc:
-            raise _unreachable(target, f"no connection within {timeouts.connect:g} s") from exc
+            raise unreachable(target.provider.name, f"no connection within {timeouts.connect:g} s") from exc
         except (aiohttp.ClientError, OSError) as exc:
-            raise _broken(target.provider.name, f"connection lost before a reply ({type(exc).__name__})", True) from exc
+            why = f"connection lost before a reply ({type(exc).__name__})"
+            raise lost(target.provider.name, why, repeatable=True) from exc
         return HttpExchange(response, target.provider.name)
 
     async def close(self) -> None:
@@ -76,7 +79,7 @@ class HttpExchange:
                 parts.append(chunk)
                 size += len(chunk)
                 if size > MAX_ANSWER_BYTES:
-                    raise _broken(self._provider, f"an answer of more than {MAX_ANSWER_BYTES} bytes", False)
+                    raise lost(self._provider, f"an answer of more than {MAX_ANSWER_BYTES} bytes", repeatable=False)
         except (aiohttp.ClientError, OSError) as exc:
             raise self._lost(exc) from exc
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -90,7 +93,7 @@ class HttpExchange:
             raise self._lost(exc) from exc
 
     def _lost(self, exc: Exception) -> GatewayError:
-        return _broken(self._provider, f"connection lost in the reply ({type(exc).__name__})", False)
+        return lost(self._provider, f"connection lost in the reply ({type(exc).__name__})", repeatable=False)
 
     async def close(self) -> None:
         # A reply read to its end goes back to the pool; anything else must be cut, which also tells the provider.
@@ -98,18 +101,3 @@ class HttpExchange:
             self._response.release()
         else:
             self._response.close()
-
-
-def _unreachable(target: Target, why: str) -> GatewayError:
-    name = target.provider.name
-    return GatewayError(
-        Blame.UPSTREAM, 502, told=f"{name} could not be reached", noted=f"{name}: {why}", retry=True,
-        outcome="unreachable",
-    )  # fmt: skip
-
-
-def _broken(provider: str, why: str, repeatable: bool) -> GatewayError:
-    return GatewayError(
-        Blame.UPSTREAM, 502, told=f"{provider} broke off its reply", noted=f"{provider}: {why}", retry=True,
-        repeatable=repeatable, outcome="disconnected",
-    )  # fmt: skip
