@@ -22,24 +22,22 @@ PICO_PER_USD_PER_MILLION = 1_000_000
 
 def pico_from_usd_per_million(text: str) -> Pico:
     """Read a published price ("0.15" dollars per million tokens). Raises ValueError when it is not an exact price."""
-    try:
-        pico = Decimal(text) * PICO_PER_USD_PER_MILLION
-    except ArithmeticError as exc:
-        raise ValueError(f"{text!r} is not a decimal number of dollars per million tokens") from exc
-    if not pico.is_finite() or pico < 0 or pico != pico.to_integral_value():
-        raise ValueError(f"{text!r} must be zero or more, with at most 6 decimals, in dollars per million tokens")
-    return Pico(int(pico))
+    return Pico(_exact(text, PICO_PER_USD_PER_MILLION, decimals=6, unit="dollars per million tokens"))
 
 
 def nano_from_usd(text: str) -> Nano:
     """Read an amount in dollars ("0.05"). Raises ValueError below a nano-dollar or when it is no amount."""
+    return Nano(_exact(text, NANO_PER_USD, decimals=9, unit="dollars"))
+
+
+def _exact(text: str, scale: int, *, decimals: int, unit: str) -> int:
     try:
-        nano = Decimal(text) * NANO_PER_USD
+        scaled = Decimal(text) * scale
     except ArithmeticError as exc:
-        raise ValueError(f"{text!r} is not a decimal number of dollars") from exc
-    if not nano.is_finite() or nano < 0 or nano != nano.to_integral_value():
-        raise ValueError(f"{text!r} must be zero or more dollars, with at most 9 decimals")
-    return Nano(int(nano))
+        raise ValueError(f"{text!r} is not a decimal number of {unit}") from exc
+    if not scaled.is_finite() or scaled < 0 or scaled != scaled.to_integral_value():
+        raise ValueError(f"{text!r} must be zero or more, with at most {decimals} decimals, in {unit}")
+    return int(scaled)
 
 
 def usd(nano: int) -> str:

@@ -11,7 +11,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
-from .shape import error_from, fields_for, read_tokens, within
+from .shape import disjoint, error_from, fields_for, read_tokens
 
 
 class DeepSeek:
@@ -29,12 +29,8 @@ class DeepSeek:
         tokens = read_tokens(raw)
         if tokens is None:
             return None
-        prompt, completion = max(tokens.prompt_tokens or 0, 0), max(tokens.completion_tokens or 0, 0)
         # Hits are inside prompt_tokens, so they are taken out before pricing; billing both would charge a hit twice.
-        cached = within(tokens.prompt_cache_hit_tokens, prompt)
-        spent = tokens.completion_tokens_details
-        reasoning = within(spent.reasoning_tokens if spent else None, completion)
-        return Usage(input=prompt - cached, cached_input=cached, output=completion - reasoning, reasoning=reasoning)
+        return disjoint(tokens, cached=tokens.prompt_cache_hit_tokens)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return error_from(status, headers, body, self.name)

@@ -15,7 +15,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
-from .shape import error_from, fields_for, read_tokens, within
+from .shape import PromptDetails, disjoint, error_from, fields_for, read_tokens
 
 
 class Google:
@@ -28,12 +28,9 @@ class Google:
         tokens = read_tokens(raw)
         if tokens is None:
             return None
-        prompt, completion = max(tokens.prompt_tokens or 0, 0), max(tokens.completion_tokens or 0, 0)
-        details, spent = tokens.prompt_tokens_details, tokens.completion_tokens_details
-        cached = within(details.cached_tokens if details else None, prompt)
-        hidden = max((tokens.total_tokens or 0) - prompt - completion, 0)
-        shown = within(spent.reasoning_tokens if spent else None, completion)
-        return Usage(input=prompt - cached, cached_input=cached, output=completion - shown, reasoning=shown + hidden)
+        details = tokens.prompt_tokens_details or PromptDetails()
+        stated = max(tokens.prompt_tokens or 0, 0) + max(tokens.completion_tokens or 0, 0)
+        return disjoint(tokens, cached=details.cached_tokens, hidden=(tokens.total_tokens or 0) - stated)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return error_from(status, headers, body, self.name)

@@ -12,7 +12,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
-from .shape import error_from, fields_for, read_tokens, within
+from .shape import PromptDetails, disjoint, error_from, fields_for, read_tokens
 
 # These refuse `max_tokens` and want `max_completion_tokens`, which means the same for the caller.
 _RENAMED_LIMIT = re.compile(r"(gpt-[5-9]|o\d)")
@@ -32,18 +32,8 @@ class OpenAI:
         tokens = read_tokens(raw)
         if tokens is None:
             return None
-        prompt, completion = max(tokens.prompt_tokens or 0, 0), max(tokens.completion_tokens or 0, 0)
-        details, spent = tokens.prompt_tokens_details, tokens.completion_tokens_details
-        cached = within(details.cached_tokens if details else None, prompt)
-        written = within(details.cache_write_tokens if details else None, prompt - cached)
-        reasoning = within(spent.reasoning_tokens if spent else None, completion)
-        return Usage(
-            input=prompt - cached - written,
-            cached_input=cached,
-            cache_write=written,
-            output=completion - reasoning,
-            reasoning=reasoning,
-        )
+        details = tokens.prompt_tokens_details or PromptDetails()
+        return disjoint(tokens, cached=details.cached_tokens, written=details.cache_write_tokens)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return error_from(status, headers, body, self.name)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.core.errors import Blame, GatewayError
+from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
 
@@ -81,9 +82,28 @@ def read_tokens(raw: bytes) -> Tokens | None:
     return None if max(counts) > MOST_TOKENS else tokens
 
 
-def within(part: int | None, whole: int) -> int:
-    """A part of a whole, never negative and never more than what is left of it: classes stay disjoint."""
-    return min(max(part or 0, 0), max(whole, 0))
+def disjoint(tokens: Tokens, *, cached: int | None, written: int | None = None, hidden: int = 0) -> Usage:
+    """Disjoint classes of a usage object.
+
+    cached and written are parts of the prompt, the reasoning that is shown is a part of the completion; `hidden`
+    reasoning stands beside both. A part is never negative and never more than what is left of its whole.
+    """
+    prompt, completion = max(tokens.prompt_tokens or 0, 0), max(tokens.completion_tokens or 0, 0)
+    spent = tokens.completion_tokens_details
+    from_cache = _within(cached, prompt)
+    to_cache = _within(written, prompt - from_cache)
+    shown = _within(spent.reasoning_tokens if spent else None, completion)
+    return Usage(
+        input=prompt - from_cache - to_cache,
+        cached_input=from_cache,
+        cache_write=to_cache,
+        output=completion - shown,
+        reasoning=shown + max(hidden, 0),
+    )
+
+
+def _within(part: int | None, whole: int) -> int:
+    return min(max(part or 0, 0), whole)
 
 
 def error_from(status: int, headers: Mapping[str, str], body: bytes, provider: str) -> GatewayError:
