@@ -7,7 +7,8 @@ RUN python -m venv /opt/venv
 # The dependencies are a layer of their own: they change less often than the code.
 COPY requirements.lock ./
 RUN /opt/venv/bin/pip install --no-deps --require-hashes --only-binary :all: --requirement requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+# routes.yaml too: the package ships it, by a link to this one.
+COPY pyproject.toml README.md LICENSE routes.yaml ./
 COPY gateway ./gateway
 # What only installs is not needed any more, and what is not there cannot be misused.
 RUN /opt/venv/bin/pip install --no-deps --no-build-isolation . \

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def serve(arguments: argparse.Namespace) -> int:
     load_dotenv(".env")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it has to say at the start stands in the banner
     settings = Settings.from_env(
         os.environ, routes=arguments.routes, host=arguments.host, port=arguments.port, data_dir=arguments.data_dir
     )
