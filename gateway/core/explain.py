@@ -8,7 +8,7 @@ import msgspec
 
 from .money import usd, usd_per_million
 from .request import ChatRequest
-from .routing import Candidate, Decision, Market
+from .routing import Candidate, Decision, Market, expected_usage
 
 
 class ExplainedCandidate(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class ExplainedDrop(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """`at` is the instant of the prices (UTC). The baseline is what the answer would be compared with."""
+    """`at` is the instant of the prices (UTC). The baseline is priced at what it would itself be expected to take."""
 
     route: str
     policy: str
@@ -62,18 +62,18 @@ def explain(decision: Decision, request: ChatRequest, market: Market) -> Explana
         at=decision.now.isoformat(),
         needs=sorted(request.needs),
         baseline_model=route.baseline,
-        baseline_expected_cost_usd=_baseline_cost(decision, market),
+        baseline_expected_cost_usd=_baseline_cost(decision, request, market),
         candidates=[_candidate(rank, one, decision, market) for rank, one in enumerate(decision.candidates, 1)],
         drops=[ExplainedDrop(drop.model, drop.code, drop.reason) for drop in decision.drops],
     )
 
 
-def _baseline_cost(decision: Decision, market: Market) -> str | None:
+def _baseline_cost(decision: Decision, request: ChatRequest, market: Market) -> str | None:
     declared = decision.route.baseline
-    if declared is None or not decision.candidates:
+    price = None if declared is None else market.prices.at(declared, decision.now)
+    if declared is None or price is None:
         return None
-    price = market.prices.at(declared, decision.now)
-    return None if price is None else usd(price.cost(decision.candidates[0].expected))
+    return usd(price.cost(expected_usage(market.models[declared], decision.route, request)))
 
 
 def _candidate(rank: int, one: Candidate, decision: Decision, market: Market) -> ExplainedCandidate:

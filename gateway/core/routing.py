@@ -190,7 +190,7 @@ def _judge(
     price = market.prices.at(model.id, signals.now)
     if price is None:
         return Drop(model.id, "unpriced", _unpriced(model.id, market.prices, signals.now))
-    expected = Usage(input=prompt, output=_expected_output(model, route, request))
+    expected = expected_usage(model, route, request)
     cost = price.cost(expected)
     if route.max_cost_nano is not None and cost > route.max_cost_nano:
         return Drop(model.id, "cost", f"expected ${usd(cost)}, the cap is ${usd(route.max_cost_nano)}")
@@ -199,11 +199,13 @@ def _judge(
     return Candidate(model, price, expected, cost, None if score is None else score.score)
 
 
-def _expected_output(model: Model, route: Route, request: ChatRequest) -> int:
+def expected_usage(model: Model, route: Route, request: ChatRequest) -> Usage:
+    """What this request is expected to take of a model: a prior, bounded by what caller and model allow."""
     likely = route.expected_output_tokens or model.expected_output_tokens
     if request.max_output_tokens is not None:
         likely = min(likely, request.max_output_tokens)
-    return min(likely, model.max_output_tokens) * request.n
+    output = min(likely, model.max_output_tokens) * request.n
+    return Usage(input=request.prompt_tokens(model.tokens_per_byte), output=output)
 
 
 def _unpriced(model: str, prices: PriceBook, now: datetime) -> str:

@@ -1,8 +1,10 @@
 """What an answer would have cost at the route's declared baseline, at the prices in force at the same instant.
 
-The same disjoint token classes are priced at the baseline's rates: cached input keeps the cached rate there, so a
-prompt-cache discount is never counted as a saving of routing. Token counts are not converted between the two models'
-tokenizers: the answer's own counts are used.
+The prompt keeps its token classes: cached input is priced at the baseline's cached rate, so a prompt-cache discount is
+never counted as a saving of routing. The answer is converted by the two models' stated expectations of an answer's
+length, and only downwards: where the baseline is terser, its shorter answer is priced; where it is more verbose, the
+answer's own length is. So a cheap model that thinks at length cannot make a saving look larger than it was, and no
+saving is claimed for words that nobody wrote.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from datetime import datetime
 import msgspec
 
 from .money import Nano
-from .pricing import Price, PriceBook, Usage
+from .pricing import Price, Usage
+from .routing import Market
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -23,7 +26,27 @@ class Baseline(msgspec.Struct, frozen=True):
     cost: Nano
 
 
-def baseline(declared: str | None, own: Price, usage: Usage, prices: PriceBook, at: datetime) -> Baseline:
+def baseline(declared: str | None, own: Price, usage: Usage, market: Market, at: datetime) -> Baseline:
     """An unpriced baseline falls back to the answering model: an unknown price never becomes a saving."""
-    price = own if declared is None else prices.at(declared, at) or own
-    return Baseline(model=price.row.model, price_id=price.id, cost=price.cost(usage))
+    price = own if declared is None else market.prices.at(declared, at) or own
+    answering = own.row.model
+    compared = price.row.model
+    if compared != answering:
+        usage = _converted(
+            usage,
+            market.models[answering].expected_output_tokens,
+            market.models[compared].expected_output_tokens,
+        )
+    return Baseline(model=compared, price_id=price.id, cost=price.cost(usage))
+
+
+def _converted(usage: Usage, own_length: int, compared_length: int) -> Usage:
+    """The answer at the compared model's length, rounded up; thinking is billed as output at every known provider."""
+    if compared_length >= own_length:
+        return usage
+    return Usage(
+        input=usage.input,
+        cached_input=usage.cached_input,
+        cache_write=usage.cache_write,
+        output=-(-usage.completion * compared_length // own_length),
+    )

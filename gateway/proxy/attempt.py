@@ -123,7 +123,7 @@ class Attempt:
         self._price(usage_raw, events)
         self.state = State.SETTLED if self.usage_source is UsageSource.PROVIDER else State.UNCERTAIN
         self.baseline = baseline(
-            self.job.decision.route.baseline, self._price_now, self.usage, self.job.market.prices,
+            self.job.decision.route.baseline, self._price_now, self.usage, self.job.market,
             self.job.decision.now,
         )  # fmt: skip
 

@@ -76,7 +76,7 @@ async def replay(job: Job, kept: CachedAnswer, target: Target, reply: Reply, boo
     own = job.market.prices.at(kept.model, job.decision.now)
     if own is None:
         return False
-    compared = baseline(job.decision.route.baseline, own, Usage(*kept.usage), job.market.prices, job.decision.now)
+    compared = baseline(job.decision.route.baseline, own, Usage(*kept.usage), job.market, job.decision.now)
     record = cached_record(job, kept, target, compared)
     age_s = max(job.at_us - kept.kept_at_us, 0) // 1_000_000
     reply.headers += headers.of_target(target, cache="hit", attempts=0)

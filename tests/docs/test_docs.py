@@ -1,0 +1,259 @@
+"""The documentation, held to the code: what is undocumented, or no longer there, fails."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import COMMANDS
+from gateway.config import json_schema, load
+from gateway.core import request, routing
+from gateway.core.world import ServerSettings
+from gateway.proxy import health, settle
+from gateway.proxy.metrics import Metrics
+from gateway.stores import redis_cache
+from gateway.stores.spend import DIMENSIONS
+from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, README
+from tests.running import ROOT
+
+SCHEMA = json_schema()
+SHAPES = {"": SCHEMA, **SCHEMA["definitions"]}
+
+SECTIONS = {
+    "": "routes.yaml", "ServerKeys": "server", "DefaultsKeys": "defaults", "RouteKeys": "routes",
+    "TimeoutKeys": "timeouts", "CacheKeys": "cache", "TeamKeys": "teams", "TeamKeyKeys": "keys",
+    "ProviderKeys": "providers", "ModelKeys": "models", "QualityKeys": "quality", "PriceKeys": "prices",
+    "RatesKeys": "rates", "ContextTierKeys": "context_tiers", "WindowKeys": "windows", "HolidaysKeys": "holidays",
+    "CoversKeys": "covers",
+}  # fmt: skip
+"""Where docs/configuration.md holds the table of each mapping of routes.yaml."""
+
+
+def sources() -> Iterator[ast.AST]:
+    """Every node of the gateway's code. The simulator is no part of what is documented."""
+    for path in sorted((ROOT / "gateway").rglob("*.py")):
+        if "simulator" not in path.parts:
+            yield from ast.walk(ast.parse(path.read_text()))
+
+
+def texts(nodes: Iterator[ast.AST]) -> set[str]:
+    """Text constants; names, byte strings decoded, docstrings too."""
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+            found.add(node.value if isinstance(node.value, str) else node.value.decode("latin-1"))
+    return found
+
+
+def given(name: str) -> set[str]:
+    """The words that are given as `name=...` in a call, or assigned to an attribute of that name."""
+    found: set[str] = set()
+    for node in sources():
+        if isinstance(node, ast.keyword) and node.arg == name:
+            found |= texts(ast.walk(node.value))
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
+            found |= texts(ast.walk(node.value)) if node.targets[0].attr == name else set()
+    return {word for word in found if word}
+
+
+# Configuration -------------------------------------------------------------------------------------------------------
+
+
+def test_every_mapping_of_routes_yaml_has_a_section():
+    assert set(SHAPES) == set(SECTIONS)
+
+
+@pytest.mark.parametrize("shape", SECTIONS)
+def test_every_key_stands_in_the_table_of_its_section_and_no_other(shape):
+    assert set(CONFIGURATION.rows(SECTIONS[shape])) == set(SHAPES[shape]["properties"])
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SECTIONS if shape])
+def test_every_default_of_the_schema_is_the_one_in_the_table(shape):
+    rows = CONFIGURATION.rows(SECTIONS[shape])
+    for key, schema in SHAPES[shape]["properties"].items():
+        default = schema.get("default")
+        if key in SHAPES[shape].get("required", ()):
+            assert rows[key][0].startswith("required"), key
+        elif default is not None:
+            said = "empty" if default == "" else f"{default:g}" if isinstance(default, int | float) else f"`{default}`"
+            assert rows[key][0] == said, key
+
+
+def test_the_defaults_that_the_code_fills_in_are_those_in_the_tables():
+    for key, row in CONFIGURATION.rows("timeouts").items():
+        assert row[0] == f"{getattr(routing.Timeouts(), key.removesuffix('_s')):g}"
+    server, rows = ServerSettings(), CONFIGURATION.rows("server")
+    assert rows["max_body_mib"][0] == str(server.max_body_bytes // 2**20)
+    assert rows["max_concurrency"][0] == str(server.max_concurrency)
+
+
+def test_every_environment_variable_is_documented_and_none_that_is_not_read():
+    exported = {
+        text
+        for node in sources()
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+        for text in texts(ast.walk(node.value))
+    }
+    in_code = {text for text in texts(sources()) if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", text)} - exported
+    world = load(ROOT / "routes.yaml", {}, now=datetime.now(UTC)).world
+    read = in_code | {provider.key_env for provider in world.market.providers.values() if provider.key_env}
+
+    section = CONFIGURATION.section("Environment variables")
+    assert set(re.findall(r"`([A-Z][A-Z0-9_]+)`", section)) == read
+
+
+def test_every_variable_of_the_example_env_file_is_explained():
+    names = re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    unexplained = [name for name in names if not any(f"`{name}`" in page.text for page in (CONFIGURATION, OPERATIONS))]
+
+    assert len(names) > 5
+    assert unexplained == []
+
+
+# Commands ------------------------------------------------------------------------------------------------------------
+
+TYPED = [(name, code) for name in NAMES for code in PAGES[name].code()]
+COMMAND = re.compile(r"(?:^|[\s/])gateway ([a-z]+)\b(.*)")
+
+
+def options(command: str) -> set[str]:
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"gateway.cli.{command}").add_arguments(parser)
+    return {option for action in parser._actions for option in action.option_strings}
+
+
+def test_every_command_that_is_named_exists_with_its_options():
+    named = [(name, *found.groups()) for name, code in TYPED if (found := COMMAND.search(code))]
+    for name, command, rest in named:
+        assert command in COMMANDS, (name, command)
+        assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= options(command), (name, command, rest)
+    assert len(named) > 20
+
+
+def test_every_command_is_in_the_table_of_commands():
+    rows = CONFIGURATION.rows("Commands and exit codes")
+
+    assert {words.split()[1] for words in rows if words.startswith("gateway ")} == set(COMMANDS)
+
+
+def test_every_make_target_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {found[1] for _, code in TYPED if (found := re.match(r"make ([a-z-]+)", code))}
+
+    assert {"run", "test", "demo"} <= named <= targets
+
+
+def test_every_dimension_of_spend_is_named():
+    assert [name for name in DIMENSIONS if f"`{name}`" not in MONEY.section("The ledger")] == []
+
+
+# What comes out ------------------------------------------------------------------------------------------------------
+
+
+def test_every_metric_is_documented_and_none_that_does_not_exist():
+    page = Metrics("1.0").render().decode()
+    exported = set(re.findall(r"^# TYPE (\S+)", page, re.MULTILINE))
+    told = OPERATIONS.section("Metrics")
+
+    assert {name for name in exported if f"`{name}`" not in told} == set()
+    assert set(re.findall(r"`(gateway_[a-z_]+)`", OPERATIONS.prose)) <= exported
+
+
+def test_every_header_of_ours_is_documented_and_none_that_is_not_sent():
+    header = re.compile(r"x-(?:gateway|request|should)-[a-z-]+[a-z]")
+    sent = {name for text in texts(sources()) for name in header.findall(text)}
+    told = {name for page in PAGES.values() for name in header.findall(page.text)}
+
+    assert sent == told
+
+
+def test_every_outcome_of_an_attempt_is_explained():
+    rejected = set(re.findall(r"`([a-z_]+)`", LIFE.section("7. The record").partition("Outcomes of an attempt")[0]))
+    explained = set(LIFE.rows("7. The record"))
+    outcomes = {word for word in given("outcome") if not word.startswith("http_")} | {"http_<status>"}
+
+    assert outcomes == explained | (rejected & outcomes)
+    assert explained <= outcomes
+
+
+def test_every_error_code_is_named():
+    refusals = {code for _, _, _, code in routing._REFUSALS if code is not None}
+    codes = {word for word in given("code") if re.fullmatch(r"[a-z_]+", word)} | refusals
+
+    assert len(codes) > 15
+    assert [code for code in sorted(codes) if f"`{code}`" not in LIFE.prose] == []
+
+
+def test_every_reason_to_drop_a_candidate_is_named():
+    made = (node for node in sources() if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Drop")
+    drops = set.union(*(texts(ast.walk(node.args[1])) for node in made))
+
+    assert len(drops) == 10
+    assert [code for code in drops if f"| `{code}` |" not in LIFE.section("3. The decision")] == []
+
+
+LIMIT = inspect.signature(settle.Settler).parameters["limit"].default
+PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence"),
+    [
+        (LIFE, f"batches of up to {settle.BATCH}, a pause of {PAUSE_MS}"),
+        (LIFE, f"at {LIMIT:,} waiting ones"),
+        (LIFE, f"After {health.FAULTS_TO_OPEN} faults in a row a model is set aside for {health.FIRST_PAUSE_S:g} seconds"),
+        (LIFE, f"doubling up to {health.LONGEST_PAUSE_S:g} with each further fault"),
+        (LIFE, f"401 and 402 set the whole provider aside for {health.CREDENTIALS_PAUSE_S:g} seconds"),
+        (LIFE, f"{redis_cache.CONNECT_TIMEOUT_S:g} seconds to connect and {redis_cache.TIMEOUT_S:g} to answer"),
+        (LIFE, f"plus {request.IMAGE_TOKENS:,} tokens for each image"),
+        (MONEY, f"{request.IMAGE_TOKENS:,} tokens an image"),
+        (OPERATIONS, f"after {settle.PAUSE_S:g} to {settle.LONGEST_RETRY_S:g} seconds. At {LIMIT:,} waiting records"),
+        (OPERATIONS, f"(batches of {PAUSE_MS})"),
+        (README, f"(batches of {PAUSE_MS})"),
+    ],
+)  # fmt: skip
+def test_a_number_of_the_code_is_the_one_that_is_told(page, sentence):
+    assert page.says(sentence)
+
+
+# Links ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_relative_link_resolves(name):
+    for link in PAGES[name].links():
+        path, _, anchor = link.partition("#")
+        target = (PAGES[name].folder / path).resolve() if path else ROOT / name
+        assert target.exists(), link
+        told = str(target.relative_to(ROOT))
+        if anchor:
+            assert anchor in PAGES[told].anchors(), link
+
+
+def test_every_file_that_is_named_exists():
+    named = re.compile(r"(?:gateway|docs|deploy|dashboards|tests|scripts)/[\w./-]+\w")
+    missing = {
+        f"{page.name}: {path}"
+        for page in PAGES.values()
+        for span in page.code()
+        for path in named.findall(span)
+        if not (ROOT / path).exists() and not re.search(rf"[\w.]/{re.escape(path)}", span)
+    }
+    assert missing == set()
+
+
+def test_the_rooms_that_are_named_are_rooms():
+    named = re.compile(r"(?<![\w/.])((?:core|policies|dialects|stores|proxy|admin|config)/(?:\w+\.py)?)")
+    paths = {path for page in PAGES.values() for path in named.findall(page.text)}
+
+    assert len(paths) > 10
+    assert [path for path in paths if not Path(ROOT / "gateway" / path).exists()] == []
