@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .errors import Blame, GatewayError
+from .errors import UNREADABLE, Blame, GatewayError
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ def read_answer(body: bytes) -> Answer:
     body = body.lstrip(b"\r\n ")
     try:
         completion = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except UNREADABLE as exc:
         raise malformed("the provider's answer is not a chat completion") from exc
     if not completion.choices:
         raise malformed("the provider's answer has no choices")

@@ -10,6 +10,9 @@ from enum import StrEnum
 
 import msgspec
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading foreign JSON may raise: not JSON or of another shape, not UTF-8, nested too deep."""
+
 
 class Blame(StrEnum):
     CALLER = "caller"
@@ -24,7 +27,7 @@ class GatewayError(Exception):
     status: the HTTP status for the caller; retry: another candidate may succeed;
     retry_after_s: what the provider asked for, in seconds; trips_provider: every model of the provider is affected
     (bad credentials, no balance); repeatable: the connection broke before a reply began, so the same target may be
-    tried once more at once; passthrough: the provider's own error object, already in OpenAI's shape.
+    tried once more at once.
     """
 
     def __init__(

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from .errors import UNREADABLE
+
 # Any: provider payloads are open-ended JSON; nothing here depends on more than the shapes it checks.
 Json = dict[str, Any]
 
@@ -17,7 +19,14 @@ _CONCATENATED = frozenset({"content", "reasoning_content", "reasoning", "refusal
 
 
 def join_stream(events: bytes, usage_raw: bytes) -> bytes | None:
-    """The completion that a finished stream of chunks amounts to; None when it holds no chunk."""
+    """The completion that a finished stream of chunks amounts to; None when it holds none that can be joined."""
+    try:
+        return _join(events, usage_raw)
+    except (*UNREADABLE, AttributeError, KeyError, TypeError):  # chunks of a shape of their own: served, not kept
+        return None
+
+
+def _join(events: bytes, usage_raw: bytes) -> bytes | None:
     completion: Json | None = None
     choices: dict[int, Json] = {}
     for line in events.splitlines():
@@ -27,7 +36,8 @@ def join_stream(events: bytes, usage_raw: bytes) -> bytes | None:
         if completion is None:
             completion = {name: value for name, value in chunk.items() if name not in ("choices", "usage")}
         for part in chunk.get("choices") or ():
-            choice = choices.setdefault(part["index"], {"index": part["index"], "message": {}, "logprobs": None})
+            index = part.get("index", 0)
+            choice = choices.setdefault(index, {"index": index, "message": {}, "logprobs": None})
             _merge_choice(choice, part)
     if completion is None or not choices:
         return None
@@ -95,9 +105,9 @@ def cut_stream(completion: bytes, *, include_usage: bool) -> bytes:
         delta = dict(choice["message"])
         if isinstance(delta.get("tool_calls"), list):
             delta["tool_calls"] = [{"index": at, **call} for at, call in enumerate(delta["tool_calls"])]
-        logprobs = choice.get("logprobs")
-        first.append({"index": choice["index"], "delta": delta, "logprobs": logprobs, "finish_reason": None})
-        last.append({"index": choice["index"], "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]})
+        index, finish = choice.get("index", 0), choice.get("finish_reason")
+        first.append({"index": index, "delta": delta, "logprobs": choice.get("logprobs"), "finish_reason": None})
+        last.append({"index": index, "delta": {}, "logprobs": None, "finish_reason": finish})
     chunks: list[Json] = [{**head, "choices": first}, {**head, "choices": last}]
     if include_usage:
         chunks = [{**chunk, "usage": None} for chunk in chunks] + [{**head, "choices": [], "usage": body.get("usage")}]

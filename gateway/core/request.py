@@ -12,12 +12,17 @@ from typing import TypeVar
 import msgspec
 
 from .catalog import Capability
-from .errors import Blame, GatewayError
+from .errors import UNREADABLE, Blame, GatewayError
 
 T = TypeVar("T")
 
 IMAGE_TOKENS = 1_000
-"""Prior for one image's prompt tokens: between a small tile (85) and a large picture (1,500) at the three providers."""
+"""Prior for one image's prompt tokens: between a small tile (85) and a large picture (1,500) at the three providers.
+A file part counts as one too: its pages cannot be counted without reading it."""
+
+MOST_CHOICES = 128
+MOST_TOKENS = 10_000_000
+"""Above what any provider takes; a larger number is a mistake, or meant to overflow an account."""
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
@@ -64,20 +69,23 @@ class _ResponseFormat(msgspec.Struct):
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _messages = msgspec.json.Decoder(list[_Message])
 _text = msgspec.json.Decoder(str)
+_optional_text = msgspec.json.Decoder(str | None)
 _flag = msgspec.json.Decoder(bool | None)
 _count = msgspec.json.Decoder(int | None)
 _stream_options = msgspec.json.Decoder(_StreamOptions | None)
 _response_format = msgspec.json.Decoder(_ResponseFormat | None)
 _tools = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
 
+_PROMPT_FIELDS = ("messages", "tools", "functions", "response_format")
 _FORMAT_NEEDS = {"json_schema": Capability.JSON_SCHEMA, "json_object": Capability.JSON_OBJECT}
 
 
 def parse_chat(body: bytes) -> ChatRequest:
     """Read a chat-completions body. Raises GatewayError (400, the caller's) that names the field and what it takes."""
     try:
+        body.decode()  # once for all: fields that are not read here go upstream as they came, and must be UTF-8 too
         fields = _fields.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+    except UNREADABLE as exc:
         raise _bad(f"the body must be one JSON object: {exc}", code="invalid_json") from exc
     model = _read(fields, "model", _text, "a string: a route or a model of GET /v1/models")
     if not model:
@@ -87,17 +95,17 @@ def parse_chat(body: bytes) -> ChatRequest:
         raise _bad("'messages' is required and must hold at least one message", param="messages")
     stream = bool(_read(fields, "stream", _flag, "true or false"))
     options = _read(fields, "stream_options", _stream_options, "an object such as {'include_usage': true}")
-    n = _count_of(fields, "n")
-    limit = _count_of(fields, "max_completion_tokens") or _count_of(fields, "max_tokens")
+    n = _count_of(fields, "n", MOST_CHOICES)
+    limits = [_count_of(fields, name, MOST_TOKENS) for name in ("max_completion_tokens", "max_tokens")]
     needs, images, embedded = _needs(fields, messages, n)
     return ChatRequest(
         model=model,
         stream=stream,
         include_usage=options is not None and bool(options.include_usage),
         needs=needs,
-        prompt_bytes=_size(fields, "messages") + _size(fields, "tools") + _size(fields, "response_format") - embedded,
+        prompt_bytes=sum(_size(fields, name) for name in _PROMPT_FIELDS) - embedded,
         images=images,
-        max_output_tokens=limit,
+        max_output_tokens=limits[0] or limits[1],
         n=n or 1,
         fields=fields,
     )
@@ -115,11 +123,15 @@ def _needs(
                 if part.type == "image_url":
                     needs.add(Capability.VISION)
                     images += 1
+                elif part.type == "file":
+                    images += 1
                 elif part.type == "input_audio":
                     needs.add(Capability.AUDIO)
                 embedded += _raw_size(part.image_url) + _raw_size(part.input_audio) + _raw_size(part.file)
-    if _read(fields, "tools", _tools, "an array of tool objects"):
+    if any(_read(fields, name, _tools, "an array of objects") for name in ("tools", "functions")):
         needs.add(Capability.TOOLS)
+    if _read(fields, "reasoning_effort", _optional_text, "a string") not in (None, "none"):
+        needs.add(Capability.REASONING)
     response_format = _read(fields, "response_format", _response_format, "an object with a 'type'")
     if response_format is not None and response_format.type in _FORMAT_NEEDS:
         needs.add(_FORMAT_NEEDS[response_format.type])
@@ -136,14 +148,15 @@ def _read(fields: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.De
         return None
     try:
         return decoder.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except UNREADABLE as exc:
         raise _bad(f"{name!r} must be {takes}", param=name) from exc
 
 
-def _count_of(fields: Mapping[str, msgspec.Raw], name: str) -> int | None:
-    count = _read(fields, name, _count, "a whole number of 1 or more")
-    if count is not None and count < 1:
-        raise _bad(f"{name!r} must be a whole number of 1 or more, not {count}", param=name)
+def _count_of(fields: Mapping[str, msgspec.Raw], name: str, most: int) -> int | None:
+    takes = f"a whole number of 1 or more, at most {most:,}"
+    count = _read(fields, name, _count, takes)
+    if count is not None and not 1 <= count <= most:
+        raise _bad(f"{name!r} must be {takes}", param=name)
     return count
 
 

@@ -26,18 +26,22 @@ class Baseline(msgspec.Struct, frozen=True):
     cost: Nano
 
 
-def baseline(declared: str | None, own: Price, usage: Usage, market: Market, at: datetime) -> Baseline:
-    """An unpriced baseline falls back to the answering model: an unknown price never becomes a saving."""
+def baseline(
+    declared: str | None, own: Price, usage: Usage, market: Market, at: datetime, *, service_tier: str | None = None
+) -> Baseline:
+    """An unpriced baseline falls back to the answering model: an unknown price never becomes a saving.
+
+    service_tier: what the provider reported. It counts where the answer is compared with its own model, which then
+    has saved nothing; another model is compared at its standard rates.
+    """
     price = own if declared is None else market.prices.at(declared, at) or own
     answering = own.row.model
     compared = price.row.model
-    if compared != answering:
-        usage = _converted(
-            usage,
-            market.models[answering].expected_output_tokens,
-            market.models[compared].expected_output_tokens,
-        )
-    return Baseline(model=compared, price_id=price.id, cost=price.cost(usage))
+    if compared == answering:
+        return Baseline(model=compared, price_id=price.id, cost=price.cost(usage, service_tier))
+    own_length = market.models[answering].expected_output_tokens
+    converted = _converted(usage, own_length, market.models[compared].expected_output_tokens)
+    return Baseline(model=compared, price_id=price.id, cost=price.cost(converted))
 
 
 def _converted(usage: Usage, own_length: int, compared_length: int) -> Usage:

@@ -6,7 +6,7 @@ An incomplete event is held back until it is whole, so that what must not reach 
 the usage event a client did not ask for, `[DONE]`, and in-band errors. Keep-alive comments are forwarded.
 
 The rule a newcomer would break: `[DONE]` is never in the output. Whoever drives the scanner writes it, and only when
-`complete` is true; a truncated stream is never presented as finished.
+`complete` or `done` is true; a truncated stream is never presented as finished.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 
 import msgspec
+
+from .errors import UNREADABLE
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """An event above this is a fault of the provider: an embedded picture fits, a runaway line does not."""
@@ -23,7 +25,7 @@ DONE = b"data: [DONE]\n\n"
 # Whitespace is allowed as any JSON writer may put it; escaped quotes inside a string cannot match.
 _REMARKABLE = re.compile(rb'"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:)')
 _BOUNDARY = re.compile(rb"\r?\n\r?\n")
-_ABSENT = (b"", b"null")
+_ABSENT = (b"", b"null", b"{}")
 _EMPTY = (b"null", b'""', b"[]", b"{}")
 
 
@@ -53,6 +55,7 @@ class StreamScanner:
 
     __slots__ = (
         "_begun",
+        "_choices",
         "_drop_usage",
         "_finished",
         "_tail",
@@ -66,9 +69,11 @@ class StreamScanner:
         "usage_raw",
     )
 
-    def __init__(self, *, drop_usage: bool) -> None:
+    def __init__(self, *, drop_usage: bool, choices: int = 1) -> None:
+        """choices: how many the request asked for; a stream that has finished fewer is not complete."""
         self._drop_usage = drop_usage
-        self._tail = b""
+        self._choices = choices
+        self._tail = bytearray()
         self._begun: set[int] = set()
         self._finished: set[int] = set()
         self.usage_raw = b""
@@ -82,7 +87,7 @@ class StreamScanner:
 
     @property
     def complete(self) -> bool:
-        return bool(self._finished) and self._begun <= self._finished
+        return len(self._finished) >= self._choices and self._begun <= self._finished
 
     def feed(self, chunk: bytes) -> bytes:
         """Take what the provider sent; return what the client may have now: nothing, after `[DONE]` or a fault."""
@@ -92,22 +97,26 @@ class StreamScanner:
         if whole and b"[DONE]" not in chunk and _REMARKABLE.search(chunk) is None:
             self.events += chunk.count(b"\n\n")
             return chunk
-        return self._feed_events(self._tail + chunk)
+        return self._feed_events(chunk)
 
-    def _feed_events(self, data: bytes) -> bytes:
+    def _feed_events(self, chunk: bytes) -> bytes:
+        searched = max(len(self._tail) - 3, 0)  # a boundary may begin in what was here; the rest holds none
+        self._tail += chunk
+        if _BOUNDARY.search(self._tail, searched) is None:
+            if len(self._tail) > MAX_EVENT_BYTES:
+                self.fault = f"an event of more than {MAX_EVENT_BYTES} bytes"
+            return b""
+        data = bytes(self._tail)
         out: list[bytes] = []
         start = 0
-        for boundary in _BOUNDARY.finditer(data):
-            if self.done or self.fault is not None:
-                self._tail = b""
-                return b"".join(out)
+        for boundary in _BOUNDARY.finditer(data, searched):
             event = data[start : boundary.end()]
+            start = boundary.end()
             if self._passes(event):
                 out.append(event)
-            start = boundary.end()
-        self._tail = data[start:] if not (self.done or self.fault) else b""
-        if len(self._tail) > MAX_EVENT_BYTES:
-            self.fault = f"an event of more than {MAX_EVENT_BYTES} bytes"
+            if self.done or self.fault is not None:
+                break
+        self._tail = bytearray(data[start:])
         return b"".join(out)
 
     def _passes(self, event: bytes) -> bool:
@@ -119,7 +128,7 @@ class StreamScanner:
             return False
         try:
             chunk = _decoder.decode(payload)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             self.fault = "an event that is not JSON"
             return False
         if (error := bytes(chunk.error)) not in _ABSENT:

@@ -11,7 +11,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
-from .shape import disjoint, error_from, fields_for, read_tokens
+from .shape import disjoint, error_from, fields_for, pop_limit, read_tokens
 
 
 class DeepSeek:
@@ -20,7 +20,7 @@ class DeepSeek:
     def body(self, request: ChatRequest, model: Model) -> bytes:
         fields = fields_for(request, model.upstream_name)
         # DeepSeek does not know the newer name; sent under it, the caller's limit would be ignored and paid for.
-        limit = fields.pop("max_completion_tokens", None)
+        limit = pop_limit(fields)
         if limit is not None:
             fields["max_tokens"] = limit
         return msgspec.json.encode(fields)

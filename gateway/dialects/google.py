@@ -33,4 +33,6 @@ class Google:
         return disjoint(tokens, cached=details.cached_tokens, hidden=(tokens.total_tokens or 0) - stated)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        if status == 400 and b"API_KEY_INVALID" in body:
+            status = 401  # a bad key is the operator's affair, whatever number it comes under
         return error_from(status, headers, body, self.name)

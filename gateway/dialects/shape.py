@@ -5,13 +5,17 @@ Each dialect keeps its own differences; nothing here knows a provider.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 
-from gateway.core.errors import Blame, GatewayError
+from gateway.core.errors import UNREADABLE, Blame, GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
+
+MOST_MESSAGE_CHARS = 2_000
+_CODE = re.compile(r"[\w.-]{1,64}")
 
 
 class Tokens(msgspec.Struct):
@@ -55,6 +59,7 @@ _options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 MOST_TOKENS = 1_000_000_000
 """No request has a thousand million tokens; a count above it is a fault, and is not booked as a fact."""
 
+_NULL = msgspec.Raw(b"null")
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
 
@@ -63,18 +68,24 @@ def fields_for(request: ChatRequest, upstream_name: str) -> dict[str, msgspec.Ra
     fields = dict(request.fields)
     fields["model"] = msgspec.Raw(msgspec.json.encode(upstream_name))
     if request.stream and not request.include_usage:
-        options = _options.decode(fields.get("stream_options", msgspec.Raw(b"null")))
+        options = _options.decode(fields.get("stream_options", _NULL))
         fields["stream_options"] = (
             msgspec.Raw(msgspec.json.encode({**options, "include_usage": True})) if options else _INCLUDE_USAGE
         )
     return fields
 
 
+def pop_limit(fields: dict[str, msgspec.Raw]) -> msgspec.Raw | None:
+    """The caller's output limit under either name, taken out; null counts as none, or it would lift the other."""
+    limits = [fields.pop(name, _NULL) for name in ("max_completion_tokens", "max_tokens")]
+    return next((limit for limit in limits if bytes(limit) != b"null"), None)
+
+
 def read_tokens(raw: bytes) -> Tokens | None:
     """The usage object; None when it is not one, states no prompt or completion, or nothing believable."""
     try:
         tokens = _tokens.decode(raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     if tokens.prompt_tokens is None or tokens.completion_tokens is None:
         return None
@@ -113,9 +124,13 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, provider: s
     (key, balance, permission, model name) and another candidate may serve; 408, 409, 429 and 5xx are the provider's.
     """
     found = read_error(body)
-    message = (found.message if found else None) or f"{provider} answered {status}"
-    code = None if found is None or found.code is None else str(found.code)
-    noted = f"{provider} answered {status} {code or ''}".rstrip()
+    message = ((found.message if found else None) or f"{provider} answered {status}")[:MOST_MESSAGE_CHARS]
+    code = None if found is None or found.code is None else str(found.code)[:MOST_MESSAGE_CHARS]
+    # A provider's words may hold the prompt or a line break; only what looks like a code is logged.
+    noted = f"{provider} answered {status}" + (f" {code}" if code and _CODE.fullmatch(code) else "")
+    if status < 400:
+        told = f"{provider} answered {status}, which is no chat completion"
+        return GatewayError(Blame.OPERATOR, 502, told=told, noted=noted, retry=True, outcome=f"http_{status}")
     if status in (401, 402, 403):
         told = f"{provider} refused this gateway's credentials or balance ({status}); the operator must look into it"
         trips = status != 403
@@ -136,7 +151,7 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, provider: s
 def read_error(body: bytes) -> ProviderError | None:
     try:
         envelope = _envelope.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return None
     if isinstance(envelope, list):
         return envelope[0].error if envelope else None

@@ -210,7 +210,7 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
     [
         (LIFE, f"batches of up to {settle.BATCH}, a pause of {PAUSE_MS}"),
         (LIFE, f"at {LIMIT:,} waiting ones"),
-        (LIFE, f"After {health.FAULTS_TO_OPEN} faults in a row a model is set aside for {health.FIRST_PAUSE_S:g} seconds"),
+        (LIFE, f"After {health.FAULTS_TO_OPEN} faults in a row a model is set aside for {health.FIRST_PAUSE_S:g} s"),
         (LIFE, f"doubling up to {health.LONGEST_PAUSE_S:g} with each further fault"),
         (LIFE, f"401 and 402 set the whole provider aside for {health.CREDENTIALS_PAUSE_S:g} seconds"),
         (LIFE, f"{redis_cache.CONNECT_TIMEOUT_S:g} seconds to connect and {redis_cache.TIMEOUT_S:g} to answer"),
