@@ -19,8 +19,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
+from math import ceil
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import uvicorn
@@ -37,6 +37,7 @@ from gateway.core.routing import Signals, decide
 from gateway.core.world import KEYLESS, World, key_digest
 from gateway.dialects import DIALECTS
 from gateway.proxy.chat import ChatEndpoint, Live, Parts, find_route
+from gateway.proxy.clock import ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
 from gateway.proxy.health import Health
 from gateway.proxy.keeper import Keeper
@@ -143,7 +144,7 @@ async def serve(gateway: Gateway, settings: Settings) -> None:
             gateway.asgi, host=settings.host, port=settings.port, loop="none", http="httptools", ws="none",
             lifespan="off", log_config=None, access_log=False, server_header=False, timeout_keep_alive=75, backlog=2048,
             proxy_headers=False,  # nothing here trusts an address that a client can write itself
-            timeout_graceful_shutdown=int(gateway.loaded.world.server.drain_s),
+            timeout_graceful_shutdown=ceil(gateway.loaded.world.server.drain_s),
         )
     )  # fmt: skip
     server.banner = gateway.banner
@@ -199,7 +200,7 @@ async def started(settings: Settings) -> AsyncIterator[Gateway]:
         upstreams: dict[str, Upstream] = {"http": HttpUpstream(), "litellm": LiteLLMUpstream()}
         for upstream in upstreams.values():
             stack.push_async_callback(upstream.close)
-        health = Health(monotonic, _models_of(world))
+        health = Health(ticks_s, _models_of(world))
         live = Live(world, _targets(loaded, settings, simulator), simulator is not None)
         parts = Parts(live, upstreams, keeper, settler, Booking(settler, metrics), health, metrics)
         chat = ChatEndpoint(parts)

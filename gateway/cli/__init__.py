@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from dotenv import load_dotenv
+
 COMMANDS = {
     "serve": "start the gateway",
     "check": "find every mistake in routes.yaml; nothing is started",
@@ -24,6 +26,7 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the command line and run the command; exits with its code."""
+    load_dotenv(".env")  # before the defaults below are read from the environment
     parser = argparse.ArgumentParser(prog="gateway", description="An OpenAI-compatible LLM routing gateway.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     words = sys.argv[1:] if argv is None else argv
@@ -43,6 +46,13 @@ def add_routes_argument(parser: argparse.ArgumentParser) -> None:
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("GATEWAY_DATA_DIR", "data")),
                         metavar="DIR", help="the embedded stores (default: data, or GATEWAY_DATA_DIR)")  # fmt: skip
+
+
+def port_number(text: str) -> int:
+    """A TCP port. Raises argparse's own error, so that the command line says what is wrong."""
+    if not text.isdigit() or not 1 <= int(text) <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 1 to 65535")
+    return int(text)
 
 
 def complain(text: str) -> int:

@@ -7,8 +7,6 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dotenv import load_dotenv
-
 from gateway.config import ConfigError, load, render_mistakes, render_warnings
 
 from . import complain
@@ -21,7 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    load_dotenv(".env")
     try:
         loaded = load(arguments.file, os.environ, now=datetime.now(UTC))
     except ConfigError as error:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from dotenv import load_dotenv
 
 from gateway.config import ConfigError, load
 from gateway.core.errors import GatewayError
@@ -31,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def explain(arguments: argparse.Namespace) -> int:
-    load_dotenv(".env")
     at = arguments.at or datetime.now(UTC)
     try:
         body = sys.stdin.buffer.read() if arguments.request == "-" else Path(arguments.request).read_bytes()

@@ -7,24 +7,23 @@ import logging
 import os
 import sys
 
-from dotenv import load_dotenv
-
 from gateway.app import Settings, StartError, run
 from gateway.config import ConfigError
 
-from . import add_data_argument, add_routes_argument, complain
+from . import add_data_argument, add_routes_argument, complain, port_number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_routes_argument(parser)
     add_data_argument(parser)
     parser.add_argument("--host", default=os.environ.get("GATEWAY_HOST", "127.0.0.1"), help="default: 127.0.0.1")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("GATEWAY_PORT", "8080")), help="default: 8080")
+    parser.add_argument(
+        "--port", type=port_number, default=os.environ.get("GATEWAY_PORT") or "8080", help="default: 8080"
+    )
     parser.set_defaults(run=serve)
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    load_dotenv(".env")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it has to say at the start stands in the banner
     settings = Settings.from_env(

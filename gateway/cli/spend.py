@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 
-from dotenv import load_dotenv
-
 from gateway.core.contracts import LedgerUnavailable
 from gateway.stores.ledger import LEDGER_FILE, open_engine, sqlite_url
 from gateway.stores.spend import DIMENSIONS, both_kinds, period, spend
@@ -28,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def show(arguments: argparse.Namespace) -> int:
-    load_dotenv(".env")
     url = os.environ.get("DATABASE_URL") or None
     file = arguments.data_dir / LEDGER_FILE
     if url is None and not file.exists():

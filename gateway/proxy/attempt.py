@@ -44,6 +44,9 @@ class Job(msgspec.Struct, frozen=True):
 _NOT_BILLED = frozenset({"unreachable", "not_sent", "in_band_error"})
 
 
+NOTHING = Nano(0)
+
+
 class Attempt:
     """The state of one attempt while it runs. Times in microseconds of the monotonic clock."""
 
@@ -51,8 +54,8 @@ class Attempt:
         "_at_us",
         "_began_us",
         "_price_now",
+        "_spent",
         "_waited_us",
-        "answered",
         "baseline",
         "candidate",
         "cost",
@@ -69,10 +72,12 @@ class Attempt:
         "usage_source",
     )  # fmt: skip
 
-    def __init__(self, job: Job, candidate: Candidate, number: int, target: Target) -> None:
+    def __init__(self, job: Job, candidate: Candidate, number: int, target: Target, *, spent: Nano = NOTHING) -> None:
+        """spent: what earlier attempts of the same request have cost."""
         self.job = job
         self.candidate = candidate
         self.number = number
+        self._spent = spent
         self._at_us = now_us()
         # A later attempt may begin after a price has changed; it is billed at the price of its own beginning.
         later = job.market.prices.at(candidate.model.id, instant(self._at_us)) if number > 1 else None
@@ -80,7 +85,6 @@ class Attempt:
         self.target = target
         self.status = 0
         self.outcome = "cancelled"  # what it was, if nothing else is said before its record is made
-        self.answered = False
         self.state = State.UNCERTAIN
         self.usage = Usage()
         self.usage_source = UsageSource.NONE
@@ -97,9 +101,18 @@ class Attempt:
         return f"{self.job.request_id}.{self.number}"
 
     @property
-    def saved(self) -> int:
-        """Against the baseline, in nano-dollars, signed."""
-        return 0 if self.baseline is None else self.baseline.cost - self.cost
+    def request_cost(self) -> Nano:
+        """What the request has cost with its earlier attempts, in nano-dollars."""
+        return Nano(self._spent + self.cost)
+
+    @property
+    def request_saved(self) -> int:
+        """The request against its baseline, in nano-dollars, signed: wasted attempts are in it."""
+        return 0 if self.baseline is None else self.baseline.cost - self.request_cost
+
+    @property
+    def began_s(self) -> float:
+        return self._began_us / 1e6
 
     @property
     def overhead_us(self) -> int:
@@ -116,16 +129,19 @@ class Attempt:
 
     def complete(self, usage_raw: bytes, finish_reason: str | None, service_tier: str | None, events: int) -> None:
         """The answer is whole: price it by the provider's usage, or by an estimate that is marked as one."""
-        self.answered = True
         self.outcome = "ok"
         self.finish_reason = finish_reason
         self.service_tier = service_tier
         self._price(usage_raw, events)
         self.state = State.SETTLED if self.usage_source is UsageSource.PROVIDER else State.UNCERTAIN
         self.baseline = baseline(
-            self.job.decision.route.baseline, self._price_now, self.usage, self.job.market,
+            self.job.decision.route.baseline,
+            self._price_now,
+            self.usage,
+            self.job.market,
             self.job.decision.now,
-        )  # fmt: skip
+            service_tier=self.service_tier,
+        )
 
     def broke(self, usage_raw: bytes, events: int) -> None:
         """The answer broke off after it began."""
@@ -136,7 +152,7 @@ class Attempt:
         self.outcome = error.outcome
         if error.outcome.startswith("http_") or error.outcome in _NOT_BILLED:
             self.state = State.SETTLED
-            self.cost = Nano(0)
+            self.cost = NOTHING
             self.usage = Usage()
             self.usage_source = UsageSource.NONE
 

@@ -27,7 +27,7 @@ from gateway.core.sse import DONE
 from gateway.core.world import Caller, World
 
 from . import headers
-from .attempt import Attempt, Job, decision_json
+from .attempt import NOTHING, Attempt, Job, decision_json
 from .clock import dice, instant, new_id, now_us, ticks_us
 from .door import authenticate, read_body
 from .exchange import Relay, fetch
@@ -79,17 +79,17 @@ class ChatEndpoint:
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began_us, at_us = ticks_us(), now_us()
-        request_id = new_id(at_us)
+        began_us = ticks_us()
+        request_id = new_id(now_us())
         reply = Reply(receive, send, request_id)
         self.in_flight += 1
         try:
-            await self._handle(_Arrival(request_id, at_us, began_us, scope, receive), reply)
+            await self._handle(_Arrival(request_id, began_us, scope, receive), reply)
         except GatewayError as error:
             await self._refuse(request_id, reply, error)
         except TimeoutError:
             await self._refuse(request_id, reply, over_time())
-        except Exception as exc:  # noqa: BLE001 - the last guard: answered, counted and logged, never swallowed
+        except Exception as exc:  # noqa: BLE001 - the last guard: answered and logged, never swallowed
             log.error("request %s failed inside the gateway: %s", request_id, _where(exc))
             fault = GatewayError(Blame.GATEWAY, 500, told="the gateway failed; its log has this request's id")
             await self._refuse(request_id, reply, fault)
@@ -124,15 +124,16 @@ class ChatEndpoint:
         body = await read_body(
             arrival.scope, arrival.receive, limit=settings.max_body_bytes, deadline_s=settings.body_timeout_s
         )
+        at_us = now_us()  # the prices of now, not of when a slow client began to send
         request = parse_chat(body)
         route = find_route(world, caller, request.model)
-        signals = Signals(now=instant(arrival.at_us), seed=dice(), unhealthy=self._parts.health.unhealthy())
+        signals = Signals(now=instant(at_us), seed=dice(), unhealthy=self._parts.health.unhealthy())
         decision = decide(route, request, world.market, signals, jurisdictions=caller.jurisdictions)
         candidates_json, drops_json = decision_json(decision)
         key = self._parts.keeper.key(caller, route, live.version, request)
         return Job(
             request_id=arrival.request_id,
-            at_us=arrival.at_us,
+            at_us=at_us,
             began_us=arrival.began_us,
             caller=caller,
             request=request,
@@ -162,18 +163,20 @@ class ChatEndpoint:
         """Candidates in order until one answers. Every attempt leaves exactly one record."""
         most = job.decision.route.max_attempts
         waiting = deque(job.decision.candidates)
-        repeated = False
+        repeated, spent = False, NOTHING
         for number in range(1, most + 1):
             candidate = waiting.popleft()
-            attempt = Attempt(job, candidate, number, live.targets[candidate.model.id])
+            attempt = Attempt(job, candidate, number, live.targets[candidate.model.id], spent=spent)
+            self._parts.health.began(candidate.model.id)
             followed = False
             try:
                 await self._answer(attempt, reply, deadline, alone=number == most or not waiting)
-                self._parts.health.answered(candidate.model.id)
+                self._parts.health.answered(candidate.model.id, attempt.began_s)
                 return
             except GatewayError as error:
                 attempt.failed(error)
                 self._parts.health.failed(candidate.model.id, candidate.model.provider, error)
+                spent = attempt.request_cost
                 if error.repeatable and not repeated:
                     # A pooled connection that its server was closing: the same target is worth one more try.
                     repeated = True
@@ -198,7 +201,7 @@ class ChatEndpoint:
             answer = await fetch(attempt, upstream, until=until)
             self._parts.keeper.keep(attempt, answer.body)
             reply.headers += headers.of_attempt(attempt)
-            reply.headers += headers.of_money(cost=attempt.cost, saved=attempt.saved)
+            reply.headers += headers.of_money(cost=attempt.request_cost, saved=attempt.request_saved)
             await reply.whole(200, answer.body)
         if attempt.number == 1:  # a later attempt's request has waited for other providers as well
             self._parts.metrics.overhead(attempt.job.decision.route.name, attempt.overhead_us / 1e6)
@@ -235,7 +238,8 @@ class ChatEndpoint:
     async def _refuse(self, request_id: str, reply: Reply, error: GatewayError) -> None:
         """The one place where an error becomes bytes."""
         if reply.started:
-            await reply.end_stream(b"data: " + error.body() + b"\n\n")
+            if not reply.blocked:  # a client that does not read would hold this request for ever
+                await reply.end_stream(b"data: " + error.body() + b"\n\n")
             return
         if error.outcome in _REJECTED:
             self._parts.metrics.rejected(error.outcome)
@@ -248,14 +252,13 @@ class _Arrival(msgspec.Struct, frozen=True):
     """A request as it came in."""
 
     request_id: str
-    at_us: int
     began_us: int
     scope: Scope
     receive: Receive
 
 
 _REJECTED = frozenset(
-    {"invalid", "unauthorised", "refused", "overloaded", "too_large", "slow_request", "unknown_model", "disconnected"}
+    {"invalid", "unauthorised", "refused", "overloaded", "too_large", "slow_request", "unknown_model", "client_left"}
 )
 
 

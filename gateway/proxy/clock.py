@@ -23,6 +23,11 @@ def ticks_us() -> int:
     return time.perf_counter_ns() // 1_000
 
 
+def ticks_s() -> float:
+    """The same clock in seconds, for pauses."""
+    return ticks_us() / 1e6
+
+
 def new_id(at_us: int) -> str:
     """A time-sortable id: 48 bits of milliseconds and 64 random bits, in hex."""
     return f"{at_us // 1_000:012x}{os.urandom(8).hex()}"

@@ -67,7 +67,7 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int, deadline_s: f
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise GatewayError(Blame.CALLER, 400, told="the client left", outcome="disconnected")
+                    raise GatewayError(Blame.CALLER, 400, told="the client left", outcome="client_left")
                 part = message.get("body", b"")
                 size += len(part)
                 if size > limit:

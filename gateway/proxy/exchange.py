@@ -65,10 +65,10 @@ class Relay:
     def __init__(self, attempt: Attempt, reply: Reply, *, keep: bool) -> None:
         self._attempt = attempt
         self._reply = reply
-        self._scanner = StreamScanner(drop_usage=not attempt.job.request.include_usage)
+        self._scanner = StreamScanner(drop_usage=not attempt.job.request.include_usage, choices=attempt.job.request.n)
         self._gap = attempt.job.decision.route.timeouts.between_tokens
         self._now = asyncio.get_running_loop().time
-        self._winds_down = False
+        self._grace = float("inf")
         self.kept: list[bytes] | None = [] if keep else None
 
     async def run(self, upstream: Upstream, *, first_by: float, on_gone: Callable[[], None]) -> None:
@@ -87,12 +87,12 @@ class Relay:
                 await self._pass_on(held)
                 await self._pump(chunks, clock)
         except TimeoutError as exc:
-            if not self._finished:
+            if self._reply.blocked or not self._finished:
                 attempt.broke(scanner.usage_raw, scanner.events)
                 if self._reply.blocked:
                     raise client_stalled() from exc
                 raise silent(attempt.target.provider.name, attempt.attempt_id) from exc
-        except GatewayError:
+        except (GatewayError, asyncio.CancelledError):
             if scanner.content:
                 attempt.broke(scanner.usage_raw, scanner.events)
             raise
@@ -124,7 +124,7 @@ class Relay:
         seen = scanner.events
         async for chunk in chunks:
             out = scanner.feed(chunk)
-            if scanner.events != seen:
+            if scanner.events != seen and not scanner.complete:
                 seen = scanner.events
                 clock.reschedule(self._now() + self._gap)
             if out:
@@ -138,11 +138,10 @@ class Relay:
 
     def _wind_down(self, clock: asyncio.Timeout) -> None:
         """A reply that has finished but is held open ends soon: usage may follow, then `[DONE]`, then the end."""
-        if self._scanner.usage_raw or self._scanner.done:
-            clock.reschedule(self._now() + DONE_GRACE_S)
-        elif not self._winds_down:
-            self._winds_down = True
-            clock.reschedule(self._now() + USAGE_GRACE_S)
+        grace = DONE_GRACE_S if self._scanner.usage_raw or self._scanner.done else USAGE_GRACE_S
+        if grace < self._grace:  # each once: what still arrives does not move it on
+            self._grace = grace
+            clock.reschedule(self._now() + grace)
 
     async def _pass_on(self, data: bytes) -> None:
         if self.kept is not None:

@@ -47,8 +47,8 @@ def trailer(attempt: Attempt) -> bytes:
         "provider": attempt.target.provider.name,
         "model": attempt.target.model.id,
         "attempts": attempt.number,
-        "cost_usd": usd(attempt.cost),
-        "saved_usd": usd(attempt.saved),
+        "cost_usd": usd(attempt.request_cost),
+        "saved_usd": usd(attempt.request_saved),
         "usage_source": attempt.usage_source,
     }
     return b": gateway " + msgspec.json.encode(facts) + b"\n\n"

@@ -7,6 +7,7 @@ import asyncio
 from gateway.core.cachekey import cache_key, may_keep
 from gateway.core.contracts import Cache, CachedAnswer, Target
 from gateway.core.pricing import Usage
+from gateway.core.records import UsageSource
 from gateway.core.replay import cut_stream
 from gateway.core.request import ChatRequest
 from gateway.core.routing import Route
@@ -50,6 +51,8 @@ class Keeper:
         job, rule = attempt.job, attempt.job.decision.route.cache
         if job.cache_key is None or rule is None or len(self._puts) >= PUTS_AT_ONCE:
             return
+        if attempt.usage_source is not UsageSource.PROVIDER:
+            return  # an estimate must not turn into savings that look settled
         if not may_keep(n=job.request.n, finish_reason=attempt.finish_reason, size=len(body), max_bytes=rule.max_bytes):
             return
         usage = attempt.usage

@@ -64,6 +64,18 @@ def given(name: str) -> set[str]:
     return {word for word in found if word}
 
 
+def handed_over(node: ast.AST) -> list[str]:
+    """Text that is given to a function as it stands, or is a key: `env.get("X")`, `env["X"]`, `{"X": ...}`."""
+    values: list[ast.AST | None] = []
+    if isinstance(node, ast.Call):
+        values = [*node.args, *(keyword.value for keyword in node.keywords)]
+    elif isinstance(node, ast.Subscript):
+        values = [node.slice]
+    elif isinstance(node, ast.Dict):
+        values = [*node.keys]
+    return [value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+
+
 # Configuration -------------------------------------------------------------------------------------------------------
 
 
@@ -97,13 +109,9 @@ def test_the_defaults_that_the_code_fills_in_are_those_in_the_tables():
 
 
 def test_every_environment_variable_is_documented_and_none_that_is_not_read():
-    exported = {
-        text
-        for node in sources()
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
-        for text in texts(ast.walk(node.value))
+    in_code = {
+        text for node in sources() for text in handed_over(node) if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", text)
     }
-    in_code = {text for text in texts(sources()) if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", text)} - exported
     world = load(ROOT / "routes.yaml", {}, now=datetime.now(UTC)).world
     read = in_code | {provider.key_env for provider in world.market.providers.values() if provider.key_env}
 
@@ -211,11 +219,12 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (LIFE, f"batches of up to {settle.BATCH}, a pause of {PAUSE_MS}"),
         (LIFE, f"at {LIMIT:,} waiting ones"),
         (LIFE, f"After {health.FAULTS_TO_OPEN} faults in a row a model is set aside for {health.FIRST_PAUSE_S:g} s"),
-        (LIFE, f"doubling up to {health.LONGEST_PAUSE_S:g} with each further fault"),
+        (LIFE, f"doubling up to {health.LONGEST_PAUSE_S:g} each time it happens again"),
         (LIFE, f"401 and 402 set the whole provider aside for {health.CREDENTIALS_PAUSE_S:g} seconds"),
         (LIFE, f"{redis_cache.CONNECT_TIMEOUT_S:g} seconds to connect and {redis_cache.TIMEOUT_S:g} to answer"),
-        (LIFE, f"plus {request.IMAGE_TOKENS:,} tokens for each image"),
-        (MONEY, f"{request.IMAGE_TOKENS:,} tokens an image"),
+        (LIFE, f"plus {request.IMAGE_TOKENS:,} tokens for each image or file"),
+        (LIFE, f"`n` may be {request.MOST_CHOICES} at most, an output limit {request.MOST_TOKENS:,}"),
+        (MONEY, f"{request.IMAGE_TOKENS:,} tokens an image or file"),
         (OPERATIONS, f"after {settle.PAUSE_S:g} to {settle.LONGEST_RETRY_S:g} seconds. At {LIMIT:,} waiting records"),
         (OPERATIONS, f"(batches of {PAUSE_MS})"),
         (README, f"(batches of {PAUSE_MS})"),

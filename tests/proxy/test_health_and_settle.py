@@ -47,13 +47,31 @@ def test_faults_in_a_row_open_the_circuit_and_time_closes_it_for_one_try(health,
 
     clock.now += FIRST_PAUSE_S
     assert health.unhealthy() == {}
+    health.began("p/a")
+    assert health.unhealthy() == {"p/a": "being tried again; set aside for 5 s more"}
     fail(health, 1)
     assert "set aside for 10 s" in health.unhealthy()["p/a"]
 
 
-def test_a_success_closes_the_circuit_and_forgets_the_past(health):
+def test_faults_of_attempts_that_were_under_way_do_not_lengthen_the_pause(health):
     fail(health, FAULTS_TO_OPEN)
-    health.answered("p/a")
+    fail(health, 20)
+
+    assert "set aside for 5 s" in health.unhealthy()["p/a"]
+
+
+def test_an_answer_to_an_attempt_from_before_the_opening_does_not_close_the_circuit(health, clock):
+    fail(health, FAULTS_TO_OPEN)
+
+    health.answered("p/a", clock.now - 1)
+    assert set(health.unhealthy()) == {"p/a"}
+    health.answered("p/a", clock.now)
+    assert health.unhealthy() == {}
+
+
+def test_a_success_closes_the_circuit_and_forgets_the_past(health, clock):
+    fail(health, FAULTS_TO_OPEN)
+    health.answered("p/a", clock.now)
     fail(health, FAULTS_TO_OPEN - 1)
 
     assert health.unhealthy() == {}
