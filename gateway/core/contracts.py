@@ -82,7 +82,7 @@ class CachedAnswer(msgspec.Struct, frozen=True):
     team: str
     model: str
     body: bytes
-    usage: tuple[int, int, int, int, int]
+    usage: Usage
     service_tier: str | None
     finish_reason: str | None
     kept_at_us: int

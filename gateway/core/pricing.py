@@ -29,21 +29,28 @@ class Status(StrEnum):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens of one attempt in disjoint classes; they sum to the provider's total."""
+    """Tokens of one attempt in disjoint classes; they sum to the provider's total.
+
+    input and output are what is left when the other classes have been taken out: plain text, mostly.
+    """
 
     input: int = 0
     cached_input: int = 0
     cache_write: int = 0
     output: int = 0
     reasoning: int = 0
+    audio_input: int = 0
+    image_input: int = 0
+    audio_output: int = 0
+    image_output: int = 0
 
     @property
     def prompt(self) -> int:
-        return self.input + self.cached_input + self.cache_write
+        return self.input + self.cached_input + self.cache_write + self.audio_input + self.image_input
 
     @property
     def completion(self) -> int:
-        return self.output + self.reasoning
+        return self.output + self.reasoning + self.audio_output + self.image_output
 
     @property
     def total(self) -> int:
@@ -51,13 +58,17 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rates(msgspec.Struct, frozen=True, gc=False):
-    """Pico-dollars a token, by class."""
+    """Pico-dollars a token, by class. None: audio and images are billed as the text of their direction."""
 
     input: Pico
     cached_input: Pico
     cache_write: Pico
     output: Pico
     reasoning: Pico
+    audio_input: Pico | None = None
+    image_input: Pico | None = None
+    audio_output: Pico | None = None
+    image_output: Pico | None = None
 
     def cost(self, usage: Usage) -> Nano:
         """The bill for these tokens, rounded up once to the nano-dollar."""
@@ -67,6 +78,10 @@ class Rates(msgspec.Struct, frozen=True, gc=False):
             + usage.cache_write * self.cache_write
             + usage.output * self.output
             + usage.reasoning * self.reasoning
+            + usage.audio_input * (self.input if self.audio_input is None else self.audio_input)
+            + usage.image_input * (self.input if self.image_input is None else self.image_input)
+            + usage.audio_output * (self.output if self.audio_output is None else self.audio_output)
+            + usage.image_output * (self.output if self.image_output is None else self.image_output)
         )
 
 

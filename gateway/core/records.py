@@ -29,6 +29,10 @@ class SpendRecord(msgspec.Struct, frozen=True, kw_only=True):
     `drops` and `candidates` are JSON text, so that a decision can be read back without the prompt, which is not kept.
     A request's rows share `request_id`; `attempt` counts from 1. baseline_nano is 0 on attempts that did not answer,
     so that summing rows gives what the answers would have cost.
+
+    A row is never changed. A correction is two more rows: one with sign -1 that takes the first back (its amounts
+    negated), one with what is now known; `corrects` names the attempt. So sums over all rows are right, and things are
+    counted by summing `sign`. tags: a JSON object of text, its keys in order. hold_nano: what was held for the attempt.
     """
 
     attempt_id: str
@@ -66,6 +70,16 @@ class SpendRecord(msgspec.Struct, frozen=True, kw_only=True):
     ttft_us: int | None
     candidates: str
     drops: str
+    audio_input_tokens: int = 0
+    image_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    image_output_tokens: int = 0
+    organisation: str = ""
+    end_user: str | None = None
+    tags: str = "{}"
+    hold_nano: Nano = Nano(0)
+    sign: int = 1
+    corrects: str | None = None
 
     @property
     def saved_nano(self) -> int:

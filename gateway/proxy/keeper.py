@@ -6,7 +6,6 @@ import asyncio
 
 from gateway.core.cachekey import cache_key, may_keep
 from gateway.core.contracts import Cache, CachedAnswer, Target
-from gateway.core.pricing import Usage
 from gateway.core.records import UsageSource
 from gateway.core.replay import cut_stream
 from gateway.core.request import ChatRequest
@@ -55,12 +54,11 @@ class Keeper:
             return  # an estimate must not turn into savings that look settled
         if not may_keep(n=job.request.n, finish_reason=attempt.finish_reason, size=len(body), max_bytes=rule.max_bytes):
             return
-        usage = attempt.usage
         answer = CachedAnswer(
             team=job.caller.team,
             model=attempt.target.model.id,
             body=body,
-            usage=(usage.input, usage.cached_input, usage.cache_write, usage.output, usage.reasoning),
+            usage=attempt.usage,
             service_tier=attempt.service_tier,
             finish_reason=attempt.finish_reason,
             kept_at_us=now_us(),
@@ -79,7 +77,7 @@ async def replay(job: Job, kept: CachedAnswer, target: Target, reply: Reply, boo
     own = job.market.prices.at(kept.model, job.decision.now)
     if own is None:
         return False
-    compared = baseline(job.decision.route.baseline, own, Usage(*kept.usage), job.market, job.decision.now)
+    compared = baseline(job.decision.route.baseline, own, kept.usage, job.market, job.decision.now)
     record = cached_record(job, kept, target, compared)
     age_s = max(job.at_us - kept.kept_at_us, 0) // 1_000_000
     reply.headers += headers.of_target(target, cache="hit", attempts=0)

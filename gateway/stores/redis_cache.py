@@ -29,7 +29,7 @@ from .breaker import Breaker, Pass
 
 log = logging.getLogger("gateway.cache")
 
-PREFIX = "gw:c1:"
+PREFIX = "gw:c2:"
 """The number goes up when the stored form changes, so that two versions of the gateway never read each other's."""
 
 CONNECT_TIMEOUT_S = 0.25

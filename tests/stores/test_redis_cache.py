@@ -16,6 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.core.contracts import Cache, CachedAnswer
+from gateway.core.pricing import Usage
 from gateway.stores.embedded import EmbeddedStore
 from gateway.stores.redis_cache import PREFIX, TIMEOUT_S, RedisCache
 
@@ -23,7 +24,7 @@ ANSWER = CachedAnswer(
     team="search",
     model="openai/gpt-6-luna",
     body=b'{"id":"x","choices":[{"message":{"content":"caf\xc3\xa9"}}]}',
-    usage=(12, 0, 0, 34, 0),
+    usage=Usage(input=12, output=34),
     service_tier=None,
     finish_reason="stop",
     kept_at_us=1_795_392_000_000_000,
@@ -66,7 +67,7 @@ async def test_an_answer_comes_back_as_it_was_kept_and_goes_with_its_time(cache:
 
     assert await cache.get(key_of(1)) == ANSWER
     assert await cache.get(key_of(2)) is None
-    assert await raw.keys() == [f"gw:c1:{key_of(1)}".encode()]
+    assert await raw.keys() == [f"gw:c2:{key_of(1)}".encode()]
     assert 59_000 < await raw.pttl(PREFIX + key_of(1)) <= 60_000
     assert await cache.ping()
     assert not cache.errors
