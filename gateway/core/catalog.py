@@ -43,6 +43,7 @@ class Provider:
     """Whose servers see the prompt: its wire (`dialect`), the way there (`via`), its jurisdiction.
 
     key_env: the variable with its key, None when it needs none. litellm_provider: litellm's name for it, `via` litellm.
+    abort_stops_billing: whether a stream that is cut off is billed only so far; where not, it is read to its end.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Provider:
     jurisdiction: str
     via: str = "http"
     litellm_provider: str = ""
+    abort_stops_billing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

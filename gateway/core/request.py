@@ -24,11 +24,17 @@ MOST_CHOICES = 128
 MOST_TOKENS = 10_000_000
 """Above what any provider takes; a larger number is a mistake, or meant to overflow an account."""
 
+MOST_USER_CHARS = 256
+MOST_TAGS = 16
+MOST_TAG_NAME_CHARS = 64
+MOST_TAG_CHARS = 512
+
 
 class ChatRequest(msgspec.Struct, frozen=True):
     """What routing knows of one chat request.
 
-    prompt_bytes counts messages, tools and the response format as JSON, without embedded images and audio.
+    prompt_bytes counts messages, tools and the response format as JSON, without embedded images and audio, whose bytes
+    are embedded_bytes. end_user and tags are what the caller says for its own accounts: `user`, and `metadata`.
     """
 
     model: str
@@ -40,6 +46,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
     max_output_tokens: int | None
     n: int
     fields: Mapping[str, msgspec.Raw]
+    embedded_bytes: int = 0
+    service_tier: str | None = None
+    end_user: str | None = None
+    tags: Mapping[str, str] = {}
 
     def prompt_tokens(self, tokens_per_byte: float) -> int:
         """The estimated size of the prompt, rounded up."""
@@ -76,6 +86,9 @@ _stream_options = msgspec.json.Decoder(_StreamOptions | None)
 _response_format = msgspec.json.Decoder(_ResponseFormat | None)
 _tools = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
 
+_metadata = msgspec.json.Decoder(dict[str, object] | None)
+_NO_TAGS: Mapping[str, str] = {}
+
 _PROMPT_FIELDS = ("messages", "tools", "functions", "response_format")
 _FORMAT_NEEDS = {"json_schema": Capability.JSON_SCHEMA, "json_object": Capability.JSON_OBJECT}
 
@@ -108,7 +121,38 @@ def parse_chat(body: bytes) -> ChatRequest:
         max_output_tokens=limits[0] or limits[1],
         n=n or 1,
         fields=fields,
+        embedded_bytes=embedded,
+        service_tier=_read(fields, "service_tier", _optional_text, "a string"),
+        end_user=_end_user(fields),
+        tags=_tags(fields),
     )
+
+
+def _end_user(fields: Mapping[str, msgspec.Raw]) -> str | None:
+    for name in ("safety_identifier", "user"):
+        user = _read(fields, name, _optional_text, "a string")
+        if user:
+            return user[:MOST_USER_CHARS]
+    return None
+
+
+def _tags(fields: Mapping[str, msgspec.Raw]) -> Mapping[str, str]:
+    """The texts of `metadata`; what is not text is the provider's affair and no tag."""
+    metadata = _read(fields, "metadata", _metadata, "an object")
+    if not metadata:
+        return _NO_TAGS
+    return checked_tags({name: value for name, value in metadata.items() if isinstance(value, str)}, "metadata")
+
+
+def checked_tags(tags: Mapping[str, str], param: str) -> Mapping[str, str]:
+    """Raises GatewayError 400 past OpenAI's own bounds for metadata: they go into every row of the ledger."""
+    if len(tags) > MOST_TAGS:
+        raise _bad(f"{param!r} may hold {MOST_TAGS} tags at most, not {len(tags)}", param=param)
+    for name, value in tags.items():
+        if not name or len(name) > MOST_TAG_NAME_CHARS or len(value) > MOST_TAG_CHARS:
+            bounds = f"names of 1 to {MOST_TAG_NAME_CHARS} characters and values of at most {MOST_TAG_CHARS}"
+            raise _bad(f"{param!r} takes {bounds}", param=param)
+    return tags
 
 
 def _needs(

@@ -39,8 +39,19 @@ class CacheRule:
 
 
 @dataclass(frozen=True, slots=True)
+class StepDown:
+    """From so many percent of the fullest budget on, requests go by the rules of another route."""
+
+    from_percent: int
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
-    """What routes.yaml says of one route. Candidates, fallbacks, weights and baseline are model ids."""
+    """What routes.yaml says of one route. Candidates, fallbacks, weights and baseline are model ids.
+
+    max_output_tokens: the limit that a request under a hard budget gets when it names none, so that its price is bounded.
+    """
 
     name: str
     policy: Policy
@@ -56,6 +67,8 @@ class Route:
     cache: CacheRule | None = None
     timeouts: Timeouts = Timeouts()
     max_attempts: int = 3
+    max_output_tokens: int = 16_384
+    step_down: StepDown | None = None
 
     @property
     def floor(self) -> float | None:

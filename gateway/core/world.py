@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .budget import Rules, ScopeKind
 from .routing import Market, Route
 
 KEYLESS_TEAM = "default"
+DEFAULT_ORGANISATION = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +21,21 @@ class Caller:
     key_id: str
     routes: frozenset[str] | None = None
     jurisdictions: frozenset[str] | None = None
+    organisation: str = DEFAULT_ORGANISATION
 
     def may_use(self, route: Route) -> bool:
         """A team limited to routes may not name models directly either."""
         return self.routes is None or route.name in self.routes
+
+    def scopes(self, route: str, provider: str) -> dict[ScopeKind, str]:
+        """Under which names an attempt at this provider is counted."""
+        return {
+            ScopeKind.KEY: self.key_id,
+            ScopeKind.TEAM: self.team,
+            ScopeKind.ORGANISATION: self.organisation,
+            ScopeKind.ROUTE: route,
+            ScopeKind.PROVIDER: provider,
+        }
 
 
 KEYLESS = Caller(team=KEYLESS_TEAM, key_id="keyless")
@@ -45,7 +58,9 @@ class World:
     """All that a request is judged by.
 
     routes: by name. direct: by every name a model answers to (id, and bare name or alias when unique).
-    callers: by SHA-256 hex of the key; empty means keyless. version: a digest of what it was built from.
+    callers: by SHA-256 hex of the key, those of routes.yaml; further keys stand in the ledger's database. teams: what
+    a team's keys may do, also one without a key of its own here. No teams means keyless. rules: budgets and limits.
+    version: a digest of what it was built from.
     """
 
     version: str
@@ -54,6 +69,8 @@ class World:
     direct: Mapping[str, Route]
     callers: Mapping[str, Caller] = field(default_factory=dict)
     server: ServerSettings = ServerSettings()
+    teams: Mapping[str, Caller] = field(default_factory=dict)
+    rules: Rules = Rules()
 
     def route(self, name: str) -> Route | None:
         return self.routes.get(name) or self.direct.get(name)
