@@ -173,10 +173,15 @@ class Price(msgspec.Struct, frozen=True):
 
     def dearest(self, prompt_tokens: int, service_tier: str | None = None) -> Rates:
         """The elementwise dearest rates that an attempt with at most so many prompt tokens can be billed at."""
-        tiers = self.row.service_tiers or {}
         rates = [self.base, *(tier.rates for tier in self.row.context_tiers if prompt_tokens > tier.above_input_tokens)]
-        rates += tiers.values()
-        return Rates(*(max(getattr(one, name) or 0 for one in rates) for name in Rates.__struct_fields__[:5]))
+        rates += (self.row.service_tiers or {}).values()
+        return Rates(
+            input=max(one.input for one in rates),
+            cached_input=max(one.cached_input for one in rates),
+            cache_write=max(one.cache_write for one in rates),
+            output=max(one.output for one in rates),
+            reasoning=max(one.reasoning for one in rates),
+        )
 
     def cost(self, usage: Usage, service_tier: str | None = None) -> Nano:
         return self.rates(usage.prompt, service_tier).cost(usage)

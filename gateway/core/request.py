@@ -130,7 +130,7 @@ def parse_chat(body: bytes) -> ChatRequest:
 
 def _end_user(fields: Mapping[str, msgspec.Raw]) -> str | None:
     for name in ("safety_identifier", "user"):
-        user = _read(fields, name, _optional_text, "a string")
+        user: str | None = _read(fields, name, _optional_text, "a string")
         if user:
             return user[:MOST_USER_CHARS]
     return None

@@ -50,7 +50,7 @@ class StepDown:
 class Route:
     """What routes.yaml says of one route. Candidates, fallbacks, weights and baseline are model ids.
 
-    max_output_tokens: the limit that a request under a hard budget gets when it names none, so that its price is bounded.
+    max_output_tokens: the limit that a request under a hard budget gets when it names none: its price must be bounded.
     """
 
     name: str

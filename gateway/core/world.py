@@ -70,7 +70,7 @@ class World:
     callers: Mapping[str, Caller] = field(default_factory=dict)
     server: ServerSettings = ServerSettings()
     teams: Mapping[str, Caller] = field(default_factory=dict)
-    rules: Rules = Rules()
+    rules: Rules = field(default_factory=Rules)
 
     def route(self, name: str) -> Route | None:
         return self.routes.get(name) or self.direct.get(name)

@@ -1,10 +1,7 @@
 """The response cache in Redis or Valkey. It never fails a request: whatever goes wrong is a miss.
 
-Invariants: an unreachable or frozen server costs at most one timeout a period (see breaker). A cancelled command takes
-its connection with it, so its reply can never reach another caller. No key and no answer is ever logged.
-
-redis-py's own retries and timeouts are off: there is one attempt, under one deadline of ours. Cancelling it is what
-closes the connection. (Its `socket_timeout` would also cost a task for every command on Python 3.11.)
+Invariants: an unreachable or frozen server costs at most one timeout a period (see breaker). No key and no answer is
+ever logged.
 """
 
 from __future__ import annotations
@@ -14,32 +11,24 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
-from redis.asyncio.connection import ConnectionPool, parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeout
+from redis.exceptions import ResponseError
 
 from gateway.core.contracts import CachedAnswer
 
 from .breaker import Breaker, Pass
+from .redis_link import CONNECT_TIMEOUT_S, GONE, TIMEOUT_S, RedisLink, Reply, Word, kind_of, packed
 
 log = logging.getLogger("gateway.cache")
 
 PREFIX = "gw:c2:"
 """The number goes up when the stored form changes, so that two versions of the gateway never read each other's."""
 
-CONNECT_TIMEOUT_S = 0.25
-TIMEOUT_S = 0.1
 CONNECTIONS = 64
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(CachedAnswer).decode
-
-Reply = bytes | str | int | None
 
 
 class _Busy(Exception):
@@ -63,27 +52,12 @@ class RedisCache:
         on_error: Callable[[str], None] | None = None,
     ) -> None:
         """Raises ValueError when the address is none; its text never repeats the address, which may hold a password."""
-        ours: dict[str, Any] = {  # Any: keyword arguments of every kind
-            # RESP2 without the driver's name needs no greeting, so a new connection is ready at once and the first
-            # thing to wait for is the answer. And only with RESP2 does redis-py look for unread bytes before it lends
-            # a connection again.
-            "protocol": 2,
-            "driver_info": None,
-            "decode_responses": False,
-            "socket_timeout": None,
-            "socket_connect_timeout": None,
-            "retry": Retry(NoBackoff(), 0),
-            "max_connections": connections,
-        }
-        try:
-            self._pool = ConnectionPool(**{**parse_url(url), **ours})
-            self._pool.make_connection()  # type: ignore[no-untyped-call]  # opens nothing; finds options that are none
-        except (ValueError, TypeError):
-            raise ValueError("the Redis address must look like redis://, rediss:// or unix://") from None
+        self._link = RedisLink(
+            url, connections=connections, connect_timeout_s=connect_timeout_s, timeout_s=timeout_s
+        )
         # Our own turnstile before redis-py's pool: its BlockingConnectionPool loses a connection for good when the
         # task that hands one back is cancelled while waiting for the pool's lock.
         self._slots = asyncio.Semaphore(connections)
-        self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
         self._breaker = Breaker()
         self._refused = False
@@ -122,18 +96,14 @@ class RedisCache:
                 return await self._send("PING") == b"PONG"
             finally:
                 self._slots.release()
-        except (_Busy, RedisError, OSError, TimeoutError):
+        except (_Busy, *GONE):
             return False
 
     async def close(self) -> None:
         """Close all connections. Whatever still uses one fails."""
-        try:
-            async with asyncio.timeout(self._connect_timeout_s):
-                await self._pool.aclose()
-        except (RedisError, OSError, TimeoutError):
-            log.debug("a connection to the response cache did not close cleanly")
+        await self._link.close()
 
-    async def _ask(self, *command: str | bytes) -> Reply:
+    async def _ask(self, *command: Word) -> Reply:
         """The reply; None also when there is none to be had. Every way out reports to the breaker exactly once."""
         how = self._breaker.enter(time.monotonic())
         if how is Pass.CLOSED:
@@ -155,7 +125,7 @@ class RedisCache:
             self._went_well(how)  # a refusal is an answer, and in time
             self._was_refused(exc)
             return None
-        except (RedisError, OSError, TimeoutError) as exc:
+        except GONE as exc:
             self._went_wrong(how, exc)
             return None
         except BaseException:
@@ -164,16 +134,11 @@ class RedisCache:
         self._went_well(how)
         return reply
 
-    async def _send(self, *command: str | bytes) -> Reply:
-        async with asyncio.timeout(self._connect_timeout_s) as deadline:
-            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py has no types here
-            try:
-                deadline.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
-                await connection.send_command(*command)
-                reply: Reply = await connection.read_response()
-                return reply
-            finally:
-                await self._pool.release(connection)  # does not wait: nobody keeps the pool's lock across an await
+    async def _send(self, *command: Word) -> Reply:
+        (reply,) = await self._link.ask([packed(*command)])
+        if isinstance(reply, ResponseError):
+            raise reply
+        return reply
 
     async def _slot(self) -> None:
         """One of the places at the turnstile; the caller gives it back."""
@@ -191,7 +156,7 @@ class RedisCache:
             log.info("the response cache is on again")
 
     def _went_wrong(self, how: Pass, exc: Exception) -> None:
-        kind = "timeout" if isinstance(exc, (TimeoutError, RedisTimeout)) else "unreachable"
+        kind = kind_of(exc)
         self._count(kind)
         if self._breaker.failed(how, time.monotonic()):
             # The kind of error only: a server's words may repeat the command, and so the key.
