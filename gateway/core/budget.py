@@ -16,9 +16,12 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from .catalog import Capability, Model
 from .money import Nano
 from .pricing import Price, Rates
+from .records import SpendRecord
 from .request import ChatRequest
 
 MINUTE_US = 60_000_000
@@ -50,6 +53,11 @@ class ScopeKind(StrEnum):
     ORGANISATION = "organisation"
     ROUTE = "route"
     PROVIDER = "provider"
+
+    @property
+    def column(self) -> str:
+        """The field of a SpendRecord that says it."""
+        return "key_id" if self is ScopeKind.KEY else self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +145,18 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A budget as it concerns one attempt: `id` names its counter, which `each` scopes have one of per name."""
+    """A budget as it concerns one attempt. `id` names its counter, of which `each` scopes have one for every name."""
 
     id: str
     budget: Budget
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class BoundLimit:
     id: str
     limit: Limit
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +167,18 @@ class Rules:
     limits: tuple[Limit, ...] = ()
 
     def budgets_for(self, who: Mapping[ScopeKind, str]) -> tuple[Bound, ...]:
-        return tuple(Bound(_id(one.name, one.scope, who), one) for one in self.budgets if _concerns(one.scope, who))
+        return tuple(
+            Bound(_id(one.name, one.scope, who), one, who[one.scope.kind])
+            for one in self.budgets
+            if _concerns(one.scope, who)
+        )
 
     def limits_for(self, who: Mapping[ScopeKind, str]) -> tuple[BoundLimit, ...]:
-        return tuple(BoundLimit(_id(one.name, one.scope, who), one) for one in self.limits if _concerns(one.scope, who))
+        return tuple(
+            BoundLimit(_id(one.name, one.scope, who), one, who[one.scope.kind])
+            for one in self.limits
+            if _concerns(one.scope, who)
+        )
 
 
 def _concerns(scope: Scope, who: Mapping[ScopeKind, str]) -> bool:
@@ -210,6 +228,22 @@ def _special(rates: Rates, audio: bool) -> Iterable[int]:
         yield rates.image_input
     if audio and rates.audio_input is not None:
         yield rates.audio_input
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What one attempt needs admitted before it is sent.
+
+    hold: its attempt id. tokens: what it is expected to take, for limits in tokens. note: the record to book when the
+    gateway dies before it can settle: what was sent may be billed, so it is charged at its hold and marked uncertain.
+    """
+
+    hold: str
+    organisation: str
+    amount: Nano
+    tokens: int
+    budgets: tuple[Bound, ...]
+    limits: tuple[BoundLimit, ...]
+    note: SpendRecord
 
 
 def used_percent(used: Mapping[str, int], budgets: Sequence[Bound]) -> int:

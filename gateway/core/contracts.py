@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from .budget import Ask
 from .catalog import Model, Provider
 from .errors import GatewayError
 from .pricing import Usage
@@ -106,3 +107,48 @@ class Ledger(Protocol):
 
 class LedgerUnavailable(Exception):
     """The book cannot be written now; the records are kept and tried again."""
+
+
+class Settlement(msgspec.Struct):
+    """One finished attempt on its way into the accounts and the ledger.
+
+    hold, amount, budgets, busy: what was held for it, as the store knows it. refunds: rates it took less of than was
+    expected. record: None when there is nothing to book. handed: the ledger has been given it. booked_us: when the
+    ledger had it, by the store's clock (0: not yet). stream_id: where the store keeps its copy until then.
+    """
+
+    hold: str
+    amount: int
+    cost: int
+    budgets: list[list[str | int]]
+    busy: list[str]
+    refunds: list[tuple[str, int]]
+    record: SpendRecord | None
+    handed: bool = False
+    booked_us: int = 0
+    stream_id: str = ""
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """An admitted attempt: what was asked, and the budgets and limits in the words of the store's scripts."""
+
+    ask: Ask
+    budgets: list[list[str | int]]
+    limits: list[list[str | int]]
+
+
+class Accounts(Protocol):
+    """Who may spend and ask how much. What is admitted must be settled, whatever became of it."""
+
+    @property
+    def used(self) -> Mapping[str, int]:
+        """Nano-dollars spent and held by budget counter, as last heard."""
+        ...
+
+    async def admit(self, ask: Ask) -> Admission:
+        """Raises GatewayError: 402 for a budget, 429 for a limit, 503 when neither can be known."""
+        ...
+
+    def settle(self, admission: Admission | None, record: SpendRecord) -> None:
+        """Never waits and never fails; without an admission the record is only booked."""
+        ...

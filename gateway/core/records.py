@@ -82,6 +82,15 @@ class SpendRecord(msgspec.Struct, frozen=True, kw_only=True):
     corrects: str | None = None
 
     @property
+    def tokens(self) -> int:
+        """All tokens that were billed, or may have been."""
+        return (
+            self.input_tokens + self.cached_input_tokens + self.cache_write_tokens + self.audio_input_tokens
+            + self.image_input_tokens + self.output_tokens + self.reasoning_tokens + self.audio_output_tokens
+            + self.image_output_tokens
+        )  # fmt: skip
+
+    @property
     def saved_nano(self) -> int:
         """Signed: a loss shows as a loss. Uncertain costs count, so that a saving is never overstated."""
         return self.baseline_nano - self.cost_nano

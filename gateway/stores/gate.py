@@ -1,0 +1,317 @@
+"""The accounts' way into Redis: what many requests ask at the same moment goes in one round trip.
+
+One flight at a time. What is asked while it is out gathers and goes with the next: an idle gateway adds one round trip
+to a request, a busy one a fraction of the cost. A flight carries finished attempts (settlements) beside the admissions.
+
+Invariants: a settlement is offered until it is answered, in batches that keep their number, so it is applied once. An
+admission whose answer did not arrive is taken back with the next flight: the server may have granted it. While the
+server is away nobody waits for it; a probe of the gate's own finds out when it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from itertools import islice
+from typing import Any
+
+import msgspec
+from redis.exceptions import NoScriptError, ResponseError
+
+from gateway.core.contracts import Settlement
+
+from .redis_link import GONE, RedisLink, Word, kind_of, packed
+
+log = logging.getLogger("gateway.accounts")
+
+PREFIX = "gw:a1:"
+"""The number goes up when what is kept changes its form."""
+
+ADMITS_AT_ONCE = 128
+SETTLES_AT_ONCE = 256
+TAKEN_AT_ONCE = 512
+PROBE_S = 0.5
+"""How often an absent server is looked for."""
+
+LEASE_US = 60_000_000
+SWEPT_KEPT_US = 86_400_000_000
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+Wire = list[Any]  # Any: an entry for a script, as lua/*.lua says
+Answer = list[Any]
+
+
+class Away(Exception):
+    """The server did not answer."""
+
+
+class _Script:
+    """One script with what it shares with the others, by its SHA-1."""
+
+    def __init__(self, name: str) -> None:
+        folder = files("gateway.stores") / "lua"
+        self.text = (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Gate:
+    """The accounts of one organisation, as one worker sees them.
+
+    worker: unlike any other's, and its life long. settled: told of each settlement once, when the server has it or is
+    away: from then on the ledger may have it.
+    """
+
+    def __init__(
+        self, link: RedisLink, organisation: str, worker: str, *, settled: Callable[[Settlement], None]
+    ) -> None:
+        self._link = link
+        self._worker = worker
+        self._settled = settled
+        names = ("books", "holds", "leases", "rates", "stream", "senders", "swept")
+        self._keys = [f"{PREFIX}{{{organisation}}}:{name}" for name in names]
+        self.stream = self._keys[4]
+        self._scripts = {name: _Script(name) for name in ("admit", "settle", "sweep", "renew", "seed")}
+        self._admits: deque[tuple[Wire, asyncio.Future[Answer]]] = deque()
+        self._settles: deque[Settlement] = deque()
+        self._batch: list[Settlement] = []
+        self._number = 0
+        self._taken: deque[str] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._nudged = False
+        self._task: asyncio.Task[None] | None = None
+        self._clock_us = time.time_ns() // 1_000
+        self._clock_at = time.monotonic_ns()
+        self.away = False
+        self.failures = 0
+
+    # What others ask ---------------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Settlements that the server does not have yet."""
+        return len(self._settles) + len(self._batch)
+
+    def now_us(self) -> int:
+        """The server's clock, as far as it is known: its last answer and the time since then."""
+        return self._clock_us + (time.monotonic_ns() - self._clock_at) // 1_000
+
+    async def admit(self, entry: Wire) -> Answer:
+        """What admit.lua answers for this entry. Raises Away."""
+        if self.away:
+            raise Away
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._admits.append((entry, future))
+        self._wake.set()
+        # Bounded: every flight ends within the link's deadlines, and every way out of it answers its futures.
+        return await future
+
+    def settle(self, settlement: Settlement) -> None:
+        self._settles.append(settlement)
+        if self.away:
+            self._hand_over(settlement)
+        else:
+            self._wake.set()
+
+    def taken(self, settlement: Settlement) -> None:
+        """The ledger has this record, so neither the stream nor this process need keep it."""
+        settlement.booked_us = self.now_us()
+        settlement.record = None
+        if settlement.stream_id:
+            self._taken.append(settlement.stream_id)
+
+    def nudge(self) -> None:
+        """Tell the server what the ledger has taken, also when nothing else is to be said."""
+        if self._taken and not self.away:
+            self._nudged = True
+            self._wake.set()
+
+    async def run(self, name: str, *words: Word) -> Any:  # Any: what the script answers
+        """One script by itself, for the upkeep. Raises Away."""
+        (reply,) = await self._ask([self._call(name, *words)], [name])
+        return reply
+
+    async def ask(self, *words: Word) -> Any:  # Any: what the command answers
+        (reply,) = await self._ask([packed(*words)], [])
+        return reply
+
+    # The flights -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._fly(), name="accounts-gate")
+
+    async def close(self, deadline_s: float) -> int:
+        """Deliver what is waiting, at most this long. Returns how many settlements the server did not get."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait((self._task,), timeout=deadline_s)
+            if not self._task.done():
+                self._task.cancel()
+                await asyncio.wait((self._task,), timeout=1.0)
+        return self.waiting
+
+    @property
+    def _idle(self) -> bool:
+        tell = self._taken and (self._nudged or self._closing)
+        return not (self._admits or self._settles or self._batch or tell)
+
+    async def _fly(self) -> None:
+        while True:
+            if self.away:
+                if self._closing:
+                    return
+                await asyncio.sleep(PROBE_S)
+                await self._probe()
+                continue
+            if self._idle:
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()  # woken by the next admission, settlement, or close
+                continue
+            self._nudged = False
+            try:
+                await self._flight()
+            except Exception:  # a fault of ours: accounts must go on, and those who wait must hear of it
+                log.exception("a flight of the accounts failed inside the gateway")
+                self._is_away("failed", "a fault of the gateway")
+                self._failed([])
+
+    async def _probe(self) -> None:
+        try:
+            await self.run("renew", str(LEASE_US), _encode([]))
+        except Away:
+            return
+        self.away = False
+        log.warning("the accounts are reachable again; %d settlements are delivered now", self.waiting)
+
+    async def _flight(self) -> None:
+        admits = [self._admits.popleft() for _ in range(min(len(self._admits), ADMITS_AT_ONCE))]
+        admits = [(entry, future) for entry, future in admits if not future.done()]  # whose client left meanwhile
+        commands: list[bytes] = []
+        names: list[str] = []
+        settling = self._next_batch()
+        taken = list(islice(self._taken, TAKEN_AT_ONCE))
+        if settling or taken:
+            entries = [_settle_entry(one) for one in settling]
+            commands.append(self._call("settle", self._worker, str(self._number), _encode(entries), _encode(taken)))
+            names.append("settle")
+        if admits:
+            commands.append(self._call("admit", str(LEASE_US), _encode([entry for entry, _ in admits])))
+            names.append("admit")
+        if not commands:
+            return
+        try:
+            replies = await self._ask(commands, names)
+        except Away:
+            self._failed(admits)
+            return
+        except asyncio.CancelledError:
+            self._take_back(admits)
+            raise
+        if settling or taken:
+            self._has_settled(settling, replies.pop(0), len(taken))
+        if admits:
+            self._has_answered(admits, replies[0])
+
+    def _next_batch(self) -> list[Settlement]:
+        """The batch that was not answered, unchanged; else the next one under a new number."""
+        if not self._batch:
+            self._batch = [self._settles.popleft() for _ in range(min(len(self._settles), SETTLES_AT_ONCE))]
+            self._number += 1
+        return self._batch
+
+    def _has_settled(self, settling: list[Settlement], reply: bytes, taken: int) -> None:
+        for _ in range(taken):
+            self._taken.popleft()
+        now_us, *rest = _decode(reply)
+        self._set_clock(now_us)
+        self._batch = []
+        # Without ids the batch had been applied before; its records are in the stream, and found there in time.
+        for settlement, stream_id in zip(settling, rest[0] if rest else [""] * len(settling), strict=True):
+            settlement.stream_id = stream_id
+            if settlement.booked_us and stream_id:
+                self._taken.append(stream_id)
+            self._hand_over(settlement)
+
+    def _has_answered(self, admits: Sequence[tuple[Wire, asyncio.Future[Answer]]], reply: bytes) -> None:
+        now_us, answers = _decode(reply)
+        self._set_clock(now_us)
+        for (entry, future), answer in zip(admits, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+            elif answer[0] == 1:
+                self._take_back([(entry, future)])
+
+    def _failed(self, admits: Sequence[tuple[Wire, asyncio.Future[Answer]]]) -> None:
+        self._take_back(admits)
+        waiting = [*admits, *self._admits]
+        self._admits.clear()
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(Away())
+        for settlement in (*self._batch, *self._settles):
+            self._hand_over(settlement)
+
+    def _take_back(self, admits: Sequence[tuple[Wire, asyncio.Future[Answer]]]) -> None:
+        self._settles.extend(_void(entry) for entry, _ in admits)
+
+    def _hand_over(self, settlement: Settlement) -> None:
+        if not settlement.handed and settlement.record is not None:
+            settlement.handed = True
+            self._settled(settlement)
+
+    def _set_clock(self, now_us: int) -> None:
+        self._clock_us, self._clock_at = now_us, time.monotonic_ns()
+
+    # The wire ----------------------------------------------------------------------------------------------------
+
+    def _call(self, name: str, *words: Word) -> bytes:
+        return packed("EVALSHA", self._scripts[name].sha, str(len(self._keys)), *self._keys, *words)
+
+    async def _ask(self, commands: Sequence[bytes], names: Sequence[str]) -> list[Any]:  # Any: replies of any kind
+        """The replies. Raises Away, also when the server answers with an error: it cannot keep accounts then."""
+        try:
+            replies = await self._link.ask(commands)
+            if any(isinstance(reply, NoScriptError) for reply in replies):
+                # A server that was started anew has forgotten them. What it did do of these, it recognises.
+                await self._link.ask([packed("SCRIPT", "LOAD", self._scripts[name].text) for name in set(names)])
+                replies = await self._link.ask(commands)
+        except GONE as exc:
+            self._is_away(kind_of(exc), type(exc).__name__)
+            raise Away from exc
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                self._is_away("refused", str(reply)[:120])
+                raise Away from reply
+        return replies
+
+    def _is_away(self, kind: str, what: str) -> None:
+        self.failures += 1
+        if not self.away:
+            self.away = True
+            log.error("the accounts cannot be reached (%s: %s); hard budgets refuse until they can", kind, what)
+
+
+def _void(entry: Wire) -> Settlement:
+    """What takes an admission back, if it was granted: the hold, the place, and the share of its rates."""
+    hold, amount, budgets, limits = entry[:4]
+    busy = [limit[0] for limit in limits if limit[1] == "c"]
+    refunds = [(limit[0], limit[2]) for limit in limits if limit[1] == "a"]
+    return Settlement(hold=hold, amount=amount, cost=0, budgets=budgets, busy=busy, refunds=refunds, record=None)
+
+
+def _settle_entry(settlement: Settlement) -> Wire:
+    record = b"" if settlement.record is None else _encode(settlement.record)
+    return [
+        settlement.hold, settlement.amount, settlement.cost, settlement.budgets, settlement.busy,
+        settlement.refunds, record, settlement.booked_us,
+    ]  # fmt: skip

@@ -1,0 +1,168 @@
+"""What keeps the accounts true beside the requests. Safe to run in every worker at once; no worker is special.
+
+    renew     the leases of this worker's open holds, so that long answers keep theirs
+    sweep     holds whose worker is gone: charged at their hold, booked as uncertain
+    recover   records that a worker left in the stream: moved into the ledger, which books each id once
+    raise     counters that are below the ledger, after the store's memory was set back
+    slices    shares of budgets that may be spent while the store is away
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from gateway.core.budget import Bound, Offline
+from gateway.core.contracts import Ledger, LedgerUnavailable, Settlement
+from gateway.core.records import SpendRecord
+
+from .accounts import RedisAccounts, Slice
+from .gate import LEASE_US, SWEPT_KEPT_US, Away, Gate
+
+log = logging.getLogger("gateway.accounts")
+
+TICK_S = 1.0
+RENEW_S = 15.0
+SWEEP_S = 2.0
+RECOVER_S = 2.0
+RAISE_S = 10.0
+
+SWEEP_AT_ONCE = 100
+RECOVER_AT_ONCE = 500
+ABANDONED_US = 5_000_000
+"""A record this long in the stream was left there: its worker is gone, or waits for the ledger as everybody does."""
+
+WRITE_DEADLINE_S = 30.0
+SLICE_SHARE = 100
+"""A slice is the hundredth part of what is left of a budget."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+_record = msgspec.msgpack.Decoder(SpendRecord).decode
+
+
+class Upkeep:
+    """Owns the background task. `start` it in a running loop."""
+
+    def __init__(self, accounts: RedisAccounts, ledger: Ledger, worker: str) -> None:
+        self._accounts = accounts
+        self._ledger = ledger
+        self._worker = worker
+        self._task: asyncio.Task[None] | None = None
+        self._slice_number = 0
+        self.swept = 0
+        self.recovered = 0
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="accounts-upkeep")
+
+    async def close(self) -> None:
+        """Stop, and give the slices back."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,), timeout=1.0)
+        for organisation, gate in self._accounts.gates.items():
+            for kept in list(self._accounts.slices.values()):
+                if self._accounts.bounds[kept.bound.id][0] == organisation:
+                    self._give_back(gate, kept)
+
+    async def _run(self) -> None:
+        works: tuple[tuple[float, Callable[[str, Gate], Awaitable[None]]], ...] = (
+            (TICK_S, self._tell),
+            (RENEW_S, self.renew),
+            (SWEEP_S, self.sweep),
+            (RECOVER_S, self.recover),
+            (RAISE_S, self.raise_counters),
+            (RENEW_S, self._cut_slices),
+        )
+        due = [0.0] * len(works)
+        while True:
+            now = time.monotonic()
+            for at, (period_s, work) in enumerate(works):
+                if now < due[at]:
+                    continue
+                due[at] = now + period_s
+                for organisation, gate in self._accounts.gates.items():
+                    if not gate.away:
+                        await self._do(work, organisation, gate)
+            await asyncio.sleep(TICK_S)
+
+    async def _do(self, work: Callable[[str, Gate], Awaitable[None]], organisation: str, gate: Gate) -> None:
+        try:
+            await work(organisation, gate)
+        except Away:
+            log.info("the upkeep of the accounts waits for the store")
+        except (LedgerUnavailable, TimeoutError) as exc:
+            log.warning("the upkeep of the accounts waits for the ledger: %s", type(exc).__name__)
+        except Exception:  # a fault of ours in one work must not end the others
+            log.exception("the upkeep of the accounts failed inside the gateway")
+
+    async def _tell(self, _: str, gate: Gate) -> None:
+        gate.nudge()
+
+    async def renew(self, organisation: str, gate: Gate) -> None:
+        mine = [one for one in self._accounts.open.values() if one.ask.organisation == organisation]
+        names = [one.ask.hold for one in mine] + [kept.hold for kept in self._accounts.slices.values()]
+        if not names:
+            return
+        _, lost = _decode(await gate.run("renew", str(LEASE_US), _encode(names)))
+        for at in lost:
+            if at <= len(mine) and mine[at - 1].ask.hold in self._accounts.open:
+                one = mine[at - 1]
+                note = _encode(one.ask.note)
+                await gate.admit([one.ask.hold, one.ask.amount, one.budgets, one.limits, note, True])
+
+    async def sweep(self, _: str, gate: Gate) -> None:
+        found = SWEEP_AT_ONCE
+        while found == SWEEP_AT_ONCE:
+            found = int(await gate.run("sweep", str(SWEEP_AT_ONCE), str(SWEPT_KEPT_US)))
+            self.swept += found
+            if found:
+                log.warning("%d holds were given up: their workers are gone; booked as uncertain", found)
+
+    async def recover(self, _: str, gate: Gate) -> None:
+        """Move what was left in the stream into the ledger, oldest first."""
+        while True:
+            before = f"{(gate.now_us() - ABANDONED_US) // 1_000}"
+            entries = await gate.ask("XRANGE", gate.stream, "-", before, "COUNT", str(RECOVER_AT_ONCE))
+            if not entries:
+                return
+            records = [_record(fields[1]) for _, fields in entries]
+            async with asyncio.timeout(WRITE_DEADLINE_S):
+                await asyncio.to_thread(self._ledger.append, records)
+            await gate.ask("XDEL", gate.stream, *(one for one, _ in entries))
+            self.recovered += len(entries)
+
+    async def raise_counters(self, organisation: str, _: Gate) -> None:
+        for owner, bound in list(self._accounts.bounds.values()):
+            if owner == organisation:
+                await self._accounts.seed(organisation, [bound])
+
+    async def _cut_slices(self, organisation: str, gate: Gate) -> None:
+        for owner, bound in list(self._accounts.bounds.values()):
+            if owner == organisation and bound.budget.hard and bound.budget.offline is Offline.SLICE:
+                await self._cut(gate, bound)
+
+    async def _cut(self, gate: Gate, bound: Bound) -> None:
+        """A fresh slice in the place of the old one, which is given back with what was not spent of it."""
+        old = self._accounts.slices.pop(bound.id, None)
+        if old is not None:
+            self._give_back(gate, old)
+        left = bound.budget.limit_nano - self._accounts.used.get(bound.id, 0)
+        amount = left // SLICE_SHARE
+        if amount <= 0:
+            return
+        self._slice_number += 1
+        hold = f"slice:{self._worker}:{bound.id}:{self._slice_number}"
+        wire = self._accounts.budget_wire(gate, bound)
+        answer = await gate.admit([hold, amount, [wire], [], b"", False])
+        if answer[0] == 1:
+            self._accounts.slices[bound.id] = Slice(hold, bound, wire, amount, amount)
+
+    def _give_back(self, gate: Gate, kept: Slice) -> None:
+        """What was spent of it meanwhile is settled by the attempts themselves, which go before."""
+        gate.settle(Settlement(kept.hold, kept.amount, 0, [kept.wire], [], [], None))
