@@ -11,6 +11,9 @@ The map of the house, lowest floor first (an upper floor may import a lower one,
     proxy       the hot path: one chat request from first byte to booked record
     admin       FastAPI: models, spend, explain, health, metrics
     simulator   providers that speak the real wires and keep their own bill
+    settings    where to listen, where the data are, which keys there are
+    shared      what all workers of a machine share: the checks, the stores, the simulator
     app         the composition root: the one file that knows every part
+    server      HTTP: serving a started gateway, and leaving without failing a request
     cli         serve | check | explain | spend | demo | ...
 """

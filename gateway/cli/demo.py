@@ -22,8 +22,10 @@ from pathlib import Path
 import aiohttp
 import uvloop
 
-from gateway.app import Gateway, Settings, StartError, serve, started
+from gateway.app import Gateway, started
 from gateway.core.money import usd
+from gateway.server import serve
+from gateway.settings import Settings, StartError
 from gateway.stores.spend import SpendLine, spend, total
 
 from . import complain

@@ -7,8 +7,9 @@ import logging
 import os
 import sys
 
-from gateway.app import Settings, StartError, run
 from gateway.config import ConfigError
+from gateway.server import run
+from gateway.settings import Settings, StartError
 
 from . import add_data_argument, add_routes_argument, complain, port_number
 
