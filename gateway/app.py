@@ -22,6 +22,7 @@ from gateway.core.request import parse_chat
 from gateway.core.routing import Signals, decide
 from gateway.core.world import KEYLESS, World, key_digest
 from gateway.dialects import DIALECTS
+from gateway.proxy.admission import Admissions
 from gateway.proxy.chat import ChatEndpoint, Live, Parts, find_route
 from gateway.proxy.clock import ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
@@ -30,13 +31,14 @@ from gateway.proxy.keeper import Keeper
 from gateway.proxy.litellm_upstream import LiteLLMUpstream
 from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
 from gateway.proxy.reply import Receive, Reply, Scope, Send
-from gateway.proxy.settle import Booking, Settler
+from gateway.proxy.settle import Booking
 from gateway.proxy.upstream import HttpUpstream
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.redis_cache import RedisCache
 from gateway.stores.spend import period, spend
 from gateway.stores.spend_text import to_json
 
+from .accounting import Books, open_books
 from .banner import banner
 from .settings import VERSION, Settings, StartError
 from .shared import Shared, cache_secret, open_ledger, opened
@@ -60,7 +62,7 @@ class Gateway:
     asgi: Callable[[Scope, Receive, Send], Any]  # Any: the coroutine ASGI asks for
     banner: Sequence[str]
     loaded: Loaded
-    settler: Settler
+    books: Books
     ledger: SqlLedger
     chat: ChatEndpoint
     metrics: Metrics
@@ -93,20 +95,20 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
 
         world = loaded.world
         metrics = Metrics(VERSION)
-        settler = Settler(ledger)
-        settler.start()
-        stack.push_async_callback(settler.close, world.server.drain_s)
+        simulated = bool(shared.simulated)
+        books = await stack.enter_async_context(open_books(shared.store_url, world, ledger, simulated=simulated))
         keeper = Keeper(cache, cache_secret(settings))
         stack.push_async_callback(keeper.close)
         upstreams: dict[str, Upstream] = {"http": HttpUpstream(), "litellm": LiteLLMUpstream()}
         for upstream in upstreams.values():
             stack.push_async_callback(upstream.close)
         health = Health(ticks_s, _models_of(world))
-        live = Live(world, _targets(loaded, settings, shared.simulated), bool(shared.simulated))
-        parts = Parts(live, upstreams, keeper, settler, Booking(settler, metrics), health, metrics)
+        live = Live(world, _targets(loaded, settings, shared.simulated), simulated)
+        booking, admissions = Booking(books.accounts, metrics), Admissions(books.accounts)
+        parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, metrics)
         chat = ChatEndpoint(parts)
         said = banner(settings, loaded, shared.store_says, ledger_says)
-        gateway = Gateway(chat, said, loaded, settler, ledger, chat, metrics)
+        gateway = Gateway(chat, said, loaded, books, ledger, chat, metrics)
         _wire_gauges(metrics, gateway, parts, cache)
         admin = _admin_parts(gateway, parts, settings, shared)
         gateway.asgi = _front(chat, create_api(admin, version=VERSION))
@@ -225,7 +227,7 @@ def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisC
     metrics.config = lambda: parts.live.world.version
     metrics.healthy = lambda: provider_health(parts.live.world.market, parts.health.unhealthy())
     metrics.prices = lambda: prices_in_force(parts.live.world.market, datetime.now(UTC))
-    metrics.ledger_pending = lambda: parts.settler.pending
+    metrics.ledger_pending = lambda: parts.settler.pending + gateway.books.accounts.waiting
     metrics.ledger_failures = lambda: parts.settler.failures
-    metrics.store_errors = cache.errors.total
+    metrics.store_errors = lambda: cache.errors.total() + gateway.books.accounts.failures
     metrics.in_flight = lambda: gateway.chat.in_flight

@@ -203,3 +203,13 @@ def _by_day(line: SpendLine) -> tuple[str, list[str]]:
 
 def _dearest_first(line: SpendLine) -> tuple[int, list[str]]:
     return -line.settled_nano - line.uncertain_nano, list(line.group.values())
+
+
+def spent_since(
+    engine: Engine, scope: Any, since_us: int, *, bucket_us: int | None = None, simulated: bool
+) -> int | dict[int, int]:
+    query = select(_sum_of(_row.cost_nano)).where(_row.simulated == simulated, _row.at_us >= since_us)
+    for name, value in scope.items():
+        query = query.where(_row[name] == value)
+    with transaction(engine) as connection:
+        return int(connection.execute(query).scalar_one())
