@@ -74,5 +74,5 @@ async def open_books(url: str, world: World, ledger: SqlLedger, *, simulated: bo
 async def _settled(accounts: RedisAccounts) -> None:
     """Wait until the store has every settlement, unless it is away: the ledger gets them all the same."""
     deadline = asyncio.get_running_loop().time() + DRAIN_S
-    while accounts.waiting and not accounts.away and asyncio.get_running_loop().time() < deadline:
+    while accounts.waiting and not accounts.away and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once
         await asyncio.sleep(0.005)

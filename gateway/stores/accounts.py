@@ -85,7 +85,7 @@ class RedisAccounts:
         for _ in range(ROUNDS):
             budgets = [self.budget_wire(gate, bound) for bound in ask.budgets]
             try:
-                answer = await gate.admit([ask.hold, ask.amount, budgets, limits, note, False])
+                answer = await gate.admit([ask.hold, ask.amount, budgets, limits, False], note)
             except Away:
                 return self._admit_offline(ask, budgets, limits)
             if answer[0] == 1:
