@@ -36,6 +36,9 @@ PREFIX = "gw:a1:"
 ADMITS_AT_ONCE = 128
 SETTLES_AT_ONCE = 256
 TAKEN_AT_ONCE = 512
+ANSWER_S = 0.25
+"""How long an answer may take. A frozen server is noticed after two of them, and then nobody waits for it."""
+
 PROBE_S = 0.5
 """How often an absent server is looked for."""
 
@@ -211,8 +214,8 @@ class Gate:
         if settling or taken:
             entries = [_settle_entry(one) for one in settling]
             records = [b"" if one.record is None else _encode(one.record) for one in settling]
-            batch = [self._worker, str(self._number), _encode(entries), _encode(taken)]
-            commands.append(self._call("settle", *batch, *records))
+            words = [self._worker.encode(), b"%d" % self._number, _encode(entries), _encode(taken)]
+            commands.append(self._call("settle", *words, *records))
             names.append("settle")
         if admits:
             entries = [one.entry for one in admits]
@@ -291,11 +294,11 @@ class Gate:
     async def _ask(self, commands: Sequence[bytes], names: Sequence[str]) -> list[Any]:  # Any: replies of any kind
         """The replies. Raises Away, also when the server answers with an error: it cannot keep accounts then."""
         try:
-            replies = await self._link.ask(commands)
+            replies = await self._patiently(commands)
             if any(isinstance(reply, NoScriptError) for reply in replies):
                 # A server that was started anew has forgotten them. What it did do of these, it recognises.
-                await self._link.ask([packed("SCRIPT", "LOAD", self._scripts[name].text) for name in set(names)])
-                replies = await self._link.ask(commands)
+                await self._patiently([packed("SCRIPT", "LOAD", self._scripts[name].text) for name in set(names)])
+                replies = await self._patiently(commands)
         except GONE as exc:
             self._is_away(kind_of(exc), type(exc).__name__)
             raise Away from exc
@@ -304,6 +307,16 @@ class Gate:
                 self._is_away("refused", str(reply)[:120])
                 raise Away from reply
         return replies
+
+    async def _patiently(self, commands: Sequence[bytes]) -> list[Any]:  # Any: replies of any kind
+        """Asked a second time before the server counts as away: a pause of this very process looks the same.
+
+        Every script recognises what it has done already, so asking twice is asking once.
+        """
+        try:
+            return await self._link.ask(commands, timeout_s=ANSWER_S)
+        except GONE:
+            return await self._link.ask(commands, timeout_s=ANSWER_S)
 
     def _is_away(self, kind: str, what: str) -> None:
         self.failures += 1
