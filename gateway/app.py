@@ -215,9 +215,9 @@ def _refuse_exposure(loaded: Loaded, settings: Settings) -> None:
     """What must never be reachable from another machine: a gateway without keys, and simulated answers."""
     if settings.loopback:
         return
-    if not loaded.world.callers:
+    if not loaded.world.teams:
         raise StartError(
-            f"{settings.routes} has no team keys, so anybody who can reach {settings.host} could spend money: "
+            f"{settings.routes} has no teams, so anybody who can reach {settings.host} could spend money: "
             "serve 127.0.0.1, or add teams with keys (`gateway keys new` makes one)"
         )
     if "simulated" in loaded.modes.values():
@@ -340,7 +340,7 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, ledger: Sql
     admin_key, metrics_key = settings.get("GATEWAY_ADMIN_KEY"), settings.get("GATEWAY_METRICS_KEY")
 
     def guard(scope: Scope, keys: Sequence[str | None], names: str) -> None:
-        if not parts.live.world.callers and not any(keys):
+        if not parts.live.world.teams and not any(keys):
             refuse_foreign_page(scope)
             return
         if not any(keys):
@@ -405,7 +405,6 @@ def _banner(settings: Settings, loaded: Loaded, store: str, ledger: str) -> list
     real = sorted(name for name, mode in modes.items() if mode == "real")
     off = sorted(name for name, mode in modes.items() if mode == "off")
     simulated = sorted(name for name, mode in modes.items() if mode == "simulated")
-    keys = loaded.world.callers
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     lines = [f"gateway {VERSION} on http://{host}:{settings.port}"]
     if simulated:
@@ -421,5 +420,11 @@ def _banner(settings: Settings, loaded: Loaded, store: str, ledger: str) -> list
         f"  store      {store}",
         f"  ledger     {ledger}",
         f"  routes     {', '.join(loaded.world.routes)} ({settings.routes}, {len(loaded.world.direct)} names in all)",
-        f"  keys       {f'{len(keys)} team keys' if keys else 'none: programs on this machine only'}",
+        f"  keys       {_keys_say(loaded.world)}",
     ]
+
+
+def _keys_say(world: World) -> str:
+    if not world.teams:
+        return "none: programs on this machine only"
+    return f"{len(world.callers)} in the routes file, for {len(world.teams)} teams"
