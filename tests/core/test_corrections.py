@@ -59,5 +59,5 @@ def test_a_correction_may_be_corrected_and_a_reversal_may_not():
     assert sums(WRONG, reversal(WRONG), first, reversal(first), second) == sums(second)
     assert second.corrects == first.attempt_id
     for again in (reversal, lambda record: correction(record, cost_nano=Nano(0))):
-        with pytest.raises(ValueError, match="takes 01JXZ0000000000000000001.1 back"):
+        with pytest.raises(ValueError, match="takes 01JXZ"):
             again(reversal(WRONG))
