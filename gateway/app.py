@@ -170,7 +170,7 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Sha
     admin_key, metrics_key = settings.get("GATEWAY_ADMIN_KEY"), settings.get("GATEWAY_METRICS_KEY")
 
     def guard(scope: Scope, keys: Sequence[str | None], names: str) -> None:
-        if not parts.live.world.callers and not any(keys):
+        if not parts.live.world.teams and not any(keys):
             refuse_foreign_page(scope)
             return
         if not any(keys):

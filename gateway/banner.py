@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.config import Loaded
+from gateway.core.world import World
 
 from .settings import VERSION, Settings
 
@@ -13,7 +14,6 @@ def banner(settings: Settings, loaded: Loaded, store: str, ledger: str, *, worke
     real = sorted(name for name, mode in modes.items() if mode == "real")
     off = sorted(name for name, mode in modes.items() if mode == "off")
     simulated = sorted(name for name, mode in modes.items() if mode == "simulated")
-    keys = loaded.world.callers
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     lines = [f"gateway {VERSION} on http://{host}:{settings.port}"]
     if simulated:
@@ -31,5 +31,11 @@ def banner(settings: Settings, loaded: Loaded, store: str, ledger: str, *, worke
         f"  store      {store}",
         f"  ledger     {ledger}",
         f"  routes     {', '.join(loaded.world.routes)} ({settings.routes}, {len(loaded.world.direct)} names in all)",
-        f"  keys       {f'{len(keys)} team keys' if keys else 'none: programs on this machine only'}",
+        f"  keys       {_keys_say(loaded.world)}",
     ]
+
+
+def _keys_say(world: World) -> str:
+    if not world.teams:
+        return "none: programs on this machine only"
+    return f"{len(world.callers)} in the routes file, for {len(world.teams)} teams"

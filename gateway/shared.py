@@ -65,9 +65,9 @@ def _refuse_exposure(loaded: Loaded, settings: Settings) -> None:
     """What must never be reachable from another machine: a gateway without keys, and simulated answers."""
     if settings.loopback:
         return
-    if not loaded.world.callers:
+    if not loaded.world.teams:
         raise StartError(
-            f"{settings.routes} has no team keys, so anybody who can reach {settings.host} could spend money: "
+            f"{settings.routes} has no teams, so anybody who can reach {settings.host} could spend money: "
             "serve 127.0.0.1, or add teams with keys (`gateway keys new` makes one)"
         )
     if "simulated" in loaded.modes.values():

@@ -29,6 +29,6 @@ def check(arguments: argparse.Namespace) -> int:
     world = loaded.world
     print(
         f"{arguments.file}: good; {len(world.routes)} routes, {len(world.market.models)} models, "
-        f"{len({caller.team for caller in world.callers.values()})} teams, {len(loaded.warnings)} warnings"
+        f"{len(world.teams)} teams, {len(loaded.warnings)} warnings"
     )
     return 1 if arguments.strict and loaded.warnings else 0

@@ -1,8 +1,9 @@
 """routes.yaml and the price book -> one World, or every mistake at once, each with its place and what was meant.
 
 yaml_places reads YAML with places; shape says what may stand in a file, leaves what single values may be; recover
-makes the most of a file that is partly wrong. Then what refers to what: providers, catalogue, prices, routes, teams.
-load ties them together. Nothing here knows a clock: the instant comes in.
+makes the most of a file that is partly wrong. Then what refers to what: providers, catalogue, prices, routes, steps,
+teams, rules. load ties them together. Nothing here knows a clock: the instant
+comes in.
 """
 
 from .load import DEFAULT_ROUTES, PRICEBOOK, SHIPPED_ROUTES, Loaded, load

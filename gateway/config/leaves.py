@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from gateway.core.budget import Offline, ScopeKind, Unit
 from gateway.core.catalog import Capability
-from gateway.core.money import Nano, Pico, nano_from_usd, pico_from_usd_per_million
+from gateway.core.money import NANO_PER_USD, Nano, Pico, nano_from_usd, pico_from_usd_per_million
 from gateway.core.pricing import Status
 
 from .mistakes import did_you_mean
@@ -66,14 +67,18 @@ def word(choices: Iterable[str]) -> tuple[PlainValidator, WithJsonSchema]:
     return PlainValidator(read), WithJsonSchema({"type": "string", "enum": list(known)})
 
 
+def _amount(value: object, read: Callable[[str], int], what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        raise refused(f"is {shown(value)}, not an amount in dollars")
+    try:
+        return read(str(value))
+    except ValueError as exc:
+        raise refused(f"is no {what}: {exc}") from exc
+
+
 def _money(read: Callable[[str], int]) -> Callable[[object], int]:
     def checked(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
-            raise refused(f"is {shown(value)}, not an amount in dollars")
-        try:
-            amount = read(str(value))
-        except ValueError as exc:
-            raise refused(f"is no price: {exc}") from exc
+        amount = _amount(value, read, "price")
         if amount > _TOO_MUCH:
             raise refused(f"is {shown(value)}, which is no price anyone asks")
         return amount
@@ -83,6 +88,19 @@ def _money(read: Callable[[str], int]) -> Callable[[object], int]:
 
 _TOO_MUCH = 10**13
 """$10,000 for an amount, $10 for a token."""
+
+
+def _budget(value: object) -> int:
+    amount = _amount(value, nano_from_usd, "amount")
+    if amount == 0:
+        raise refused(f"is {shown(value)}; it must be more than 0")
+    if amount > _MOST_BUDGET:
+        raise refused(f"is {shown(value)}; it must be 9,000,000 or less, for sums are exact up to 2^53 nano-dollars")
+    return amount
+
+
+_MOST_BUDGET = 9_000_000 * NANO_PER_USD
+"""The numbers of Redis's scripts are exact up to 2^53, which is $9,007,199.254740992 in nano-dollars."""
 
 
 def _number(value: object) -> object:
@@ -195,6 +213,7 @@ _PRICE_SCHEMA = WithJsonSchema(
 
 Rate: TypeAlias = Annotated[Pico, PlainValidator(_money(pico_from_usd_per_million)), _PRICE_SCHEMA]
 Usd: TypeAlias = Annotated[Nano, PlainValidator(_money(nano_from_usd)), _PRICE_SCHEMA]
+BudgetUsd: TypeAlias = Annotated[Nano, PlainValidator(_budget), _PRICE_SCHEMA]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400), BeforeValidator(_number)]
 Score: TypeAlias = Annotated[float, Field(ge=0, le=100), BeforeValidator(_number)]
 TokensPerByte: TypeAlias = Annotated[float, Field(gt=0, le=4), BeforeValidator(_number)]
@@ -232,3 +251,7 @@ StatusWord: TypeAlias = Annotated[str, *word(Status)]
 CapabilityWord: TypeAlias = Annotated[str, *word(Capability)]
 DayWord: TypeAlias = Annotated[str, *word(DAYS)]
 ViaWord: TypeAlias = Annotated[str, *word(("http", "litellm"))]
+UnitWord: TypeAlias = Annotated[str, *word(Unit)]
+EachWord: TypeAlias = Annotated[str, *word(ScopeKind)]
+ModeWord: TypeAlias = Annotated[str, *word(("hard", "soft"))]
+OfflineWord: TypeAlias = Annotated[str, *word(Offline)]

@@ -22,10 +22,11 @@ from .modes import Mode, off_reasons, provider_modes
 from .prices import build_prices
 from .recover import shaped
 from .routes import build_routes, direct_routes
+from .rules import build_rules
 from .shape import RoutesFile, ServerKeys
 from .shape_book import BookFile, Keys
 from .source import Source
-from .teams import build_callers
+from .teams import build_callers, build_teams
 from .warn import find_warnings
 
 Shape = TypeVar("Shape", bound=Keys)
@@ -85,13 +86,16 @@ def load(
         prices=prices,
         off=off_reasons(catalogue.providers, modes),
     )
+    teams = build_teams(routes, catalogue)
     world = World(
         version=_version(sources, market, modes),
         market=market,
         routes=build_routes(routes, catalogue),
         direct=direct_routes(routes.keys.defaults, catalogue),
-        callers=build_callers(routes, catalogue, env),
+        callers=build_callers(routes, teams, env),
         server=_server(routes.keys.server),
+        teams=teams,
+        rules=build_rules(routes, catalogue),
     )
     mistakes = [mistake for source in sources for mistake in source.mistakes]
     if mistakes:

@@ -69,6 +69,7 @@ def _add(
         jurisdiction=str(keys.jurisdiction),
         via=via,
         litellm_provider=(keys.litellm_provider or name) if via == "litellm" else "",
+        abort_stops_billing=bool(keys.abort_stops_billing),
     )
 
 

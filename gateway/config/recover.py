@@ -82,8 +82,9 @@ def _recover(source: Source, shape: type[Keys], errors: list[ErrorDetails]) -> b
             source.wrong(path, f"{subject} {finding(error)}", key=on_key)
             wrong.append(path)
     for path in missing:
-        _report_missing(source, path)
-        stand_ins = getattr(keys_at(shape, path[:-1]), "stand_ins", {})
+        keys = keys_at(shape, path[:-1]) or Keys
+        _report_missing(source, path, keys)
+        stand_ins = keys.stand_ins
         if path[-1] in stand_ins:
             source.value(path[:-1])[path[-1]] = copy.copy(stand_ins[path[-1]])
         else:
@@ -119,6 +120,7 @@ def _report_unknown(source: Source, shape: type[Keys], path: Path) -> str | None
     return closest(key, known)
 
 
-def _report_missing(source: Source, path: Path) -> None:
-    whole = where(path[:-1])
-    source.wrong(path, f"{whole} has no {path[-1]!r}", key=True)
+def _report_missing(source: Source, path: Path, keys: type[Keys]) -> None:
+    name = str(path[-1])
+    why = f"; {keys.why[name]}" if name in keys.why else ""
+    source.wrong(path, f"{where(path[:-1])} has no {name!r}{why}", key=True)

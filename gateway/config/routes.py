@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from gateway.core.routing import CacheRule, Policy, Route, Timeouts
+from gateway.core.routing import CacheRule, Policy, Route, StepDown, Timeouts
 from gateway.policies import POLICIES
 
 from .catalogue import Catalogue
@@ -12,6 +12,7 @@ from .files import File, listed
 from .mistakes import did_you_mean
 from .shape import DefaultsKeys, RouteKeys, RoutesFile, TimeoutKeys
 from .source import Spot
+from .steps import check_steps
 
 DIRECT = "direct"
 """The name of the route behind a model that a caller names itself; teams may be allowed it by this name."""
@@ -33,6 +34,7 @@ def build_routes(file: File[RoutesFile], catalogue: Catalogue) -> dict[str, Rout
         route = _route(name, keys, defaults, baseline, catalogue, spot)
         if route is not None:
             found[name] = route
+    check_steps(file, found, catalogue)
     return found
 
 
@@ -47,6 +49,7 @@ def direct_routes(defaults: DefaultsKeys, catalogue: Catalogue) -> dict[str, Rou
             expected_output_tokens=defaults.expected_output_tokens,
             timeouts=_timeouts(defaults.timeouts, defaults.timeouts),
             max_attempts=defaults.max_attempts,
+            max_output_tokens=defaults.max_output_tokens,
         )
         for model_id in catalogue.models
     }
@@ -96,6 +99,8 @@ def _route(
         cache=None if keys.cache is None else CacheRule(keys.cache.ttl_s, keys.cache.max_kib * 1024),
         timeouts=timeouts,
         max_attempts=keys.max_attempts or defaults.max_attempts,
+        max_output_tokens=keys.max_output_tokens or defaults.max_output_tokens,
+        step_down=None if keys.step_down is None else StepDown(keys.step_down.from_percent, keys.step_down.to),
     )
 
 

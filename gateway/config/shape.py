@@ -1,7 +1,8 @@
 """routes.yaml as it is written: every key with its type, its default and one line of docs.
 
 `routes.schema.json` is made from these models. They say what may stand in the file, nothing about what refers to what:
-that is checked afterwards, against the whole catalogue (providers.py, catalogue.py, prices.py, routes.py, teams.py).
+that is checked afterwards, against the whole catalogue (providers.py, catalogue.py, prices.py, routes.py, steps.py,
+teams.py, rules.py).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import Field, WithJsonSchema
 
+from gateway.core.world import DEFAULT_ORGANISATION
 from gateway.policies import POLICIES
 
 from .leaves import (
@@ -25,6 +27,7 @@ from .leaves import (
     Variable,
 )
 from .shape_book import HolidaysKeys, Keys, ModelKeys, PriceKeys, ProviderKeys
+from .shape_rules import BudgetKeys, LimitKeys
 
 _SCORE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 100}
 Jurisdictions: TypeAlias = Annotated[list[Jurisdiction], Field(min_length=1)]
@@ -79,7 +82,19 @@ class DefaultsKeys(Keys):
     expected_output_tokens: Count | None = Field(
         default=None, description="Replaces each model's own estimate of its output."
     )
+    max_output_tokens: Count = Field(
+        default=16_384, description="The output limit of requests under a hard budget that state none."
+    )
     timeouts: TimeoutKeys = Field(default_factory=TimeoutKeys, description="Deadlines of one attempt.")
+
+
+class StepDownKeys(Keys):
+    """Another route takes over while a budget is nearly used up."""
+
+    from_percent: Annotated[int, Field(gt=0, le=100)] = Field(
+        description="From so much of the fullest budget on, in percent."
+    )
+    to: Name = Field(description="The route whose rules hold then; one without a step of its own.")
 
 
 class RouteKeys(Keys):
@@ -115,6 +130,12 @@ class RouteKeys(Keys):
     max_attempts: Annotated[int, Field(gt=0, le=20)] | None = Field(
         default=None, description="Tries, the first included."
     )
+    max_output_tokens: Count | None = Field(
+        default=None, description="The output limit of requests under a hard budget that state none."
+    )
+    step_down: StepDownKeys | None = Field(
+        default=None, description="Go by another route's rules while a budget is nearly used up."
+    )
 
 
 class TeamKeyKeys(Keys):
@@ -130,7 +151,10 @@ class TeamKeyKeys(Keys):
 class TeamKeys(Keys):
     """A team: its keys and what they may reach."""
 
-    keys: list[TeamKeyKeys] = Field(min_length=1, description="The keys of the team.")
+    keys: list[TeamKeyKeys] = Field(
+        default=[], description="Its keys in this file; more are made with `gateway keys create`."
+    )
+    organisation: Name | None = Field(default=None, description="Whom it belongs to. Default: that of the file.")
     routes: Annotated[list[Name], Field(min_length=1)] | None = Field(
         default=None, description="Routes it may use; direct allows models by name. Absent: everything."
     )
@@ -144,6 +168,7 @@ class RoutesFile(Keys):
 
     stand_ins: ClassVar[dict[str, object]] = {"routes": {}}
 
+    organisation: Name = Field(DEFAULT_ORGANISATION, description="Whom the teams belong to that do not say otherwise.")
     server: ServerKeys = Field(default_factory=ServerKeys, description="Limits of the front door.")
     defaults: DefaultsKeys = Field(
         default_factory=DefaultsKeys, description="What holds for every route and for named models."
@@ -152,6 +177,8 @@ class RoutesFile(Keys):
     teams: dict[Name, TeamKeys] = Field(
         default={}, description="Teams and their keys. None: no key is asked, loopback only."
     )
+    budgets: dict[Name, BudgetKeys] = Field(default={}, description="What may be spent, by whom, in which period.")
+    limits: dict[Name, LimitKeys] = Field(default={}, description="How much may be asked, by whom.")
     providers: dict[Name, ProviderKeys] = Field(
         default={}, description="Further providers, or other settings of known ones."
     )

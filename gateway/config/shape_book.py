@@ -40,6 +40,8 @@ class Keys(BaseModel):
 
     # What stands in for a key that is missing or wrong, so that the rest of its mapping is still checked.
     stand_ins: ClassVar[dict[str, object]] = {}
+    # What is said beyond "has no ..." of a required key that is missing.
+    why: ClassVar[dict[str, str]] = {}
 
 
 SourceText: TypeAlias = Annotated[str, Field(min_length=1, description="Who said so, and when or where it was read.")]
@@ -155,6 +157,9 @@ class ProviderKeys(Keys):
     jurisdiction: Jurisdiction | None = Field(default=None, description="The country whose law reaches its servers.")
     litellm_provider: Name | None = Field(
         default=None, description="litellm's name for it. Default: the provider's own name."
+    )
+    abort_stops_billing: bool | None = Field(
+        default=None, description="Whether a stream that is cut off is billed only so far. Default: false."
     )
 
 

@@ -6,6 +6,7 @@ A key is known by its SHA-256 only. No message holds a key, a digest or a variab
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from gateway.core.world import Caller, key_digest
 
@@ -13,21 +14,35 @@ from .catalogue import Catalogue
 from .files import File
 from .mistakes import did_you_mean
 from .routes import DIRECT
-from .shape import RoutesFile, TeamKeyKeys, TeamKeys
+from .shape import RoutesFile, TeamKeyKeys
 from .source import Spot
 
 
-def build_callers(file: File[RoutesFile], catalogue: Catalogue, env: Mapping[str, str]) -> dict[str, Caller]:
-    """By SHA-256 of the key. Raises nothing; mistakes are noted where they stand."""
+def build_teams(file: File[RoutesFile], catalogue: Catalogue) -> dict[str, Caller]:
+    """What the keys of each team may do: callers without a key id. Mistakes are noted where they stand."""
     known_routes = {DIRECT, *file.source.names("routes")}
-    callers: dict[str, Caller] = {}
-    used: dict[str, str] = {}
+    teams: dict[str, Caller] = {}
     for team, keys in file.keys.teams.items():
         spot = file.spot.at("teams", team)
         catalogue.check_jurisdictions(spot.at("jurisdictions"), keys.jurisdictions)
         _check_routes(keys.routes or (), known_routes, spot.at("routes"))
+        teams[team] = Caller(
+            team=team,
+            key_id="",
+            routes=None if keys.routes is None else frozenset(keys.routes),
+            jurisdictions=None if keys.jurisdictions is None else frozenset(keys.jurisdictions),
+            organisation=keys.organisation or file.keys.organisation,
+        )
+    return teams
+
+
+def build_callers(file: File[RoutesFile], teams: Mapping[str, Caller], env: Mapping[str, str]) -> dict[str, Caller]:
+    """By SHA-256 of the key. Raises nothing; mistakes are noted where they stand."""
+    callers: dict[str, Caller] = {}
+    used: dict[str, str] = {}
+    for team, keys in file.keys.teams.items():
         for index, key in enumerate(keys.keys):
-            here = spot.at("keys", index)
+            here = file.spot.at("teams", team, "keys", index)
             if key.id in used:
                 here.at("id").wrong(f"key id {key.id!r} stands twice: team {used[key.id]!r} has it already")
             used.setdefault(key.id, team)
@@ -38,17 +53,8 @@ def build_callers(file: File[RoutesFile], catalogue: Catalogue, env: Mapping[str
                 other = callers[digest]
                 here.wrong(f"key {key.id!r} is the same key as {other.key_id!r} of team {other.team!r}")
             else:
-                callers[digest] = _caller(team, key, keys)
+                callers[digest] = replace(teams[team], key_id=key.id)
     return callers
-
-
-def _caller(team: str, key: TeamKeyKeys, keys: TeamKeys) -> Caller:
-    return Caller(
-        team=team,
-        key_id=key.id,
-        routes=None if keys.routes is None else frozenset(keys.routes),
-        jurisdictions=None if keys.jurisdictions is None else frozenset(keys.jurisdictions),
-    )
 
 
 def _check_routes(routes: Collection[str], known: Collection[str], spot: Spot) -> None:

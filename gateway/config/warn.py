@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 from gateway.core.catalog import Model
 from gateway.core.routing import Market, Route
-from gateway.core.world import World
+from gateway.core.world import DEFAULT_ORGANISATION, World
 
 from .files import File, listed
-from .mistakes import Mistake
+from .mistakes import Mistake, did_you_mean
 from .modes import Mode
+from .rules import key_ids
 from .shape import RoutesFile
 from .shape_book import BookFile
 from .source import Spot
@@ -33,6 +34,7 @@ def find_warnings(
     found = {
         *_holiday_warnings(books, routes, now),
         *_key_warnings(routes, env),
+        *_rule_warnings(routes),
     }
     for name, route in world.routes.items():
         found.update(_route_warnings(route, world.market, modes, routes.spot.at("routes", name), now))
@@ -103,3 +105,19 @@ def _key_warnings(routes: File[RoutesFile], env: Mapping[str, str]) -> Iterator[
             if key.env is not None and len(env.get(key.env, "").strip()) < _SHORT_KEY:
                 spot = routes.spot.at("teams", team, "keys", index, "env")
                 yield spot.mistake(f"the key in {key.env} is short enough to be guessed; use a long random one")
+
+
+def _rule_warnings(routes: File[RoutesFile]) -> Iterator[Mistake]:
+    keys, spot, ids = routes.keys, routes.spot, key_ids(routes)
+    for section, rules in (("budgets", keys.budgets), ("limits", keys.limits)):
+        for name, rule in rules.items():
+            if rule.key is not None and rule.key not in ids:
+                near = did_you_mean(rule.key, ids)
+                why = f"no key in this file has the id {rule.key!r}, so it waits for one of `gateway keys create`{near}"
+                yield spot.at(section, name, "key").mistake(why)
+    if not keys.teams and keys.organisation != DEFAULT_ORGANISATION:
+        why = f"there are no teams, so nobody belongs to it: without keys every caller is of {DEFAULT_ORGANISATION!r}"
+        yield spot.at("organisation").mistake(why)
+    for name, route in keys.routes.items():
+        if route.step_down is not None and not keys.budgets:
+            yield spot.at("routes", name, "step_down").key.mistake("it has no effect: there are no budgets")

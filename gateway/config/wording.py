@@ -19,6 +19,8 @@ _THINGS = {
     "models": "model",
     "holidays": "holiday list",
     "prices": "price row",
+    "budgets": "budget",
+    "limits": "limit",
 }
 
 
@@ -48,6 +50,7 @@ def named(path: Path) -> str:
 _FINDINGS: Mapping[str, Callable[[str, dict[str, Any]], str]] = {
     OWN: lambda value, ctx: str(ctx["why"]),
     "int_type": lambda value, ctx: f"is {value}, not a whole number",
+    "bool_type": lambda value, ctx: f"is {value}, not true or false",
     "float_type": lambda value, ctx: f"is {value}, not a number",
     "string_type": lambda value, ctx: f"is {value}, not text; write it in quotes",
     "greater_than": lambda value, ctx: f"is {value}; it must be more than {ctx['gt']:g}",

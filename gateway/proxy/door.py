@@ -17,7 +17,7 @@ _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 def authenticate(scope: Scope, world: World) -> Caller:
     """The caller by its bearer key. Raises GatewayError 401, or 403 for a web page reaching a keyless gateway."""
-    if not world.callers:
+    if not world.teams:
         refuse_foreign_page(scope)
         return KEYLESS
     key = bearer(scope)

@@ -1,7 +1,7 @@
-"""The book: one table in SQLite or PostgreSQL, to which rows are only ever added.
+"""The book: one table in SQLite or PostgreSQL, to which rows are only ever added, and its sums (see `rollup`).
 
 Invariants: appending twice is appending once (by attempt_id). A batch is one transaction: all of it or nothing. No
-statement here changes or removes a row.
+statement here changes or removes a row of the book.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from gateway.core.contracts import LedgerUnavailable
 from gateway.core.records import SpendRecord
 
-from .table import COLUMNS, METADATA, TABLE, to_row
+from . import schema
+from .rollup import Row, SeriesKey, SeriesNumbers, by_hour, spans
+from .table import to_row
+from .writing import PostgresWriting, SqliteWriting, Writing
 
 log = logging.getLogger("gateway.ledger")
 
 BUSY_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 30
-_SCHEMA_LOCK = 0x67773173  # any number, as long as every gateway takes the same one
-
 
 LEDGER_FILE = "ledger.sqlite"
 """The embedded ledger, in the data directory."""
@@ -76,6 +76,8 @@ def _postgresql(url: URL) -> Engine:
         hide_parameters=True,
         pool_pre_ping=True,
         pool_timeout=CONNECT_TIMEOUT_S,
+        # Whatever the server's default: who waited for another writer's row has to see it afterwards.
+        isolation_level="READ COMMITTED",
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             # A peer that fell silent is given up after ten seconds (milliseconds here); the kernel's own patience
@@ -117,25 +119,20 @@ class SqlLedger:
         self.engine = engine
         self.refused = 0
         self._prepared = False
-        # Written once as text: SQLAlchemy would otherwise build it anew for every batch. ON CONFLICT and not SQLite's
-        # OR IGNORE, which would also pass over a row that lacks a value.
-        mark = "?" if engine.dialect.name == "sqlite" else "%s"
-        names, marks = ", ".join(COLUMNS), ", ".join(mark for _ in COLUMNS)
-        into = f"{TABLE.name} ({names}) VALUES ({marks})"
-        self._insert = f"INSERT INTO {into} ON CONFLICT (attempt_id) DO NOTHING"
+        self._writing: Writing = SqliteWriting() if engine.dialect.name == "sqlite" else PostgresWriting()
+        self._series = SeriesNumbers(self._writing.mark)
+        event.listen(engine, "connect", self._connected)
 
     def prepare(self) -> None:
-        """Create the table where it is missing. Raises LedgerUnavailable. `append` does it too, when nobody has."""
+        """Bring the tables to this program's version. Raises LedgerUnavailable. `append` does it when nobody has."""
         if self.engine.dialect.name == "sqlite":
             self._prepare_file()
         with transaction(self.engine) as connection:
-            # One at a time, when several gateways start on an empty database.
-            if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
-            METADATA.create_all(connection)
-            connection.execute(select(TABLE).limit(0))  # a table with other columns is found now and not at a write
+            current = schema.is_current(connection)
+        if not current:
+            with transaction(self.engine) as connection:
+                schema.lock(connection)
+                schema.bring_up(connection)
         self._prepared = True
 
     def append(self, records: Sequence[SpendRecord]) -> None:
@@ -147,23 +144,38 @@ class SqlLedger:
             return
         try:
             with transaction(self.engine) as connection:
-                connection.exec_driver_sql(self._insert, rows)
+                ids = self._write(connection, rows)
         except LedgerUnavailable:
             self._prepared = False  # what comes back may be an empty database
+            self._series.forget()
             raise
+        self._series.keep(ids)
+
+    def _write(self, connection: Connection, rows: Sequence[Row]) -> dict[SeriesKey, int]:
+        sums = by_hour(self._writing.insert(connection, rows))
+        ids = self._series.of(connection, {key for _, key in sums})
+        if sums:
+            self._writing.add(connection, spans(sums, ids))
+        return ids
+
+    def _connected(self, *_: object) -> None:
+        # A server that was restored from a backup under our feet has closed every connection.
+        self._series.forget()
 
     def close(self) -> None:
         self.engine.dispose()
 
-    def _rows(self, records: Sequence[SpendRecord]) -> list[tuple[Any, ...]]:  # Any: the values of one row
-        rows = []
+    def _rows(self, records: Sequence[SpendRecord]) -> list[Row]:
+        """Fit for the database, each attempt once: the first that came."""
+        rows: dict[str, Row] = {}
         for record in records:
             try:
-                rows.append(to_row(record))
+                row = to_row(record)
+                rows.setdefault(str(row[0]), row)
             except ValueError as exc:
                 self.refused += 1
                 log.error("not booked, %s: %s", exc, msgspec.json.encode(record).decode())
-        return rows
+        return list(rows.values())
 
     def _prepare_file(self) -> None:
         file = Path(str(self.engine.url.database))

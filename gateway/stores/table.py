@@ -1,6 +1,13 @@
-"""The ledger's one table. Its columns are SpendRecord's fields, read from the type itself, and `day`.
+"""The tables. The book's columns are SpendRecord's fields, read from the type itself, and `day`; nothing lists them.
 
-Nothing else lists the columns: a new field of SpendRecord is a new column here.
+    spend_records   the book: one row for each attempt, never changed
+    spend_series    what attempts have in common, each combination once
+    spend_sums      the book's sums for each hour and each day of a series, kept with it in the same transaction
+    api_keys        keys that were made while the gateway ran; by their digest, never themselves
+    audit           who changed what, and when
+
+A change here needs a revision in `migrations/` that makes the same of an older database, and a new HEAD in `schema`.
+A new field of SpendRecord needs a default, which older rows then have.
 """
 
 from __future__ import annotations
@@ -12,7 +19,19 @@ from functools import lru_cache
 from typing import Any, Union, get_args, get_origin
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.types import TypeEngine
 
 from gateway.core.records import SpendRecord
@@ -23,12 +42,13 @@ LARGEST = 2**53
 """No integer of a record may reach this: nine million dollars an attempt. Sums of such rows stay within 64 bits, and
 whoever reads them as JSON gets them exactly."""
 
-_DAY_US = 86_400_000_000
+HOUR_US = 3_600_000_000
+DAY_H = 24
 
 
 def day_of(at_us: int) -> str:
     """The UTC date of an instant, as ISO text."""
-    return _date(at_us // _DAY_US)
+    return _date(at_us // HOUR_US // DAY_H)
 
 
 def to_us(at: datetime) -> int:
@@ -52,6 +72,9 @@ def to_row(record: SpendRecord) -> tuple[str | int | bool | None, ...]:
         elif kind is str:
             if not value.isascii() or "\0" in value:
                 values[name] = storable(value)
+            if name == "tags" and "\\u0000" in value:
+                # Valid JSON, which PostgreSQL stores and then cannot read.
+                values[name] = value.replace("\\u0000", "\\ufffd")
         elif kind is float:
             raise ValueError(f"{name} is {value}, a float")
     return (*values.values(), day_of(record.at_us))
@@ -81,7 +104,10 @@ def _column(field: msgspec.structs.FieldInfo) -> Column[Any]:  # Any: a column o
         column_type = Text
     else:
         raise TypeError(f"SpendRecord.{field.name}: no column type for {field.type!r}")
-    return Column(field.name, column_type(), nullable=nullable, primary_key=field.name == "attempt_id")
+    default = None if nullable or field.default is msgspec.NODEFAULT else str(field.default)
+    return Column(
+        field.name, column_type(), nullable=nullable, primary_key=field.name == "attempt_id", server_default=default
+    )
 
 
 FIELDS = msgspec.structs.fields(SpendRecord)
@@ -96,3 +122,70 @@ TABLE = Table(
     Index("spend_records_request", "request_id"),
 )
 COLUMNS = tuple(column.name for column in TABLE.columns)
+
+SERIES_OF = (
+    "simulated", "organisation", "team", "key_id", "provider", "model", "route", "policy", "outcome", "state",
+)  # fmt: skip
+"""What makes a series: the columns of the book by which sums are kept."""
+
+SUMMED = (
+    "sign", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens",
+    "audio_input_tokens", "image_input_tokens", "audio_output_tokens", "image_output_tokens",
+    "cost_nano", "baseline_nano", "duration_us",
+)  # fmt: skip
+"""The columns of the book that are summed. The sum of `sign` is the number of attempts."""
+
+_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself in an INTEGER column only
+
+SERIES = Table(
+    "spend_series",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    *(Column(name, TABLE.c[name].type, nullable=False) for name in SERIES_OF),
+    UniqueConstraint(*SERIES_OF, name="spend_series_once"),
+)
+
+# Small rows, side by side by time: a month's days are few, and the hours that are being written lie on the same pages.
+SUMS = Table(
+    "spend_sums",
+    METADATA,
+    Column("hours", SmallInteger, primary_key=True, autoincrement=False),  # 1 or DAY_H: how long the span is
+    Column("start", BigInteger, primary_key=True, autoincrement=False),  # hours since the epoch, UTC
+    Column("series", BigInteger, ForeignKey(SERIES.c.id), primary_key=True, autoincrement=False),
+    *(Column(name, BigInteger, nullable=False) for name in SUMMED),
+    sqlite_with_rowid=False,
+)
+
+KEYS = Table(
+    "api_keys",
+    METADATA,
+    Column("digest", Text, primary_key=True),  # SHA-256 of the key, in hex
+    Column("id", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("organisation", Text, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("expires_at_us", BigInteger),
+    Column("revoked_at_us", BigInteger),
+    Column("rotated_from", Text),
+    Column("note", Text, nullable=False),
+    UniqueConstraint("id", name="api_keys_id"),
+)
+
+KEYS_VERSION = Table(
+    "api_keys_version",
+    METADATA,
+    Column("one", Boolean, primary_key=True),  # always true: there is one row, or none before the first key
+    Column("version", BigInteger, nullable=False),
+)
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),  # a JSON object
+    Index("audit_time", "at_us"),
+)

@@ -18,12 +18,14 @@ routes:
 
 
 FULL = """\
+organisation: acme
 server: {max_body_mib: 2, body_timeout_s: 5, drain_s: 6, abandoned_stream_s: 7.5, max_concurrency: 8}
 defaults:
   jurisdictions: [US, CN]
   baseline: big
   max_attempts: 4
   expected_output_tokens: 700
+  max_output_tokens: 2000
   timeouts: {connect_s: 1, first_token_s: 20, between_tokens_s: 3, total_s: 40}
 routes:
   auto:
@@ -39,10 +41,12 @@ routes:
     cache: {ttl_s: 60, max_kib: 2}
     timeouts: {total_s: 50}
     max_attempts: 2
+    max_output_tokens: 500
   shares:
     policy: split
     candidates: [large, small]
     weights: {big: 90, small: 10}
+    step_down: {from_percent: 80, to: plain}
   plain: {policy: best, candidates: [big], quality_floor: 65}
 teams:
   research:
@@ -51,9 +55,19 @@ teams:
       - {id: research-batch, env: RESEARCH_BATCH_KEY}
     routes: [auto, direct]
     jurisdictions: [US]
-  open: {keys: [{id: open-app, env: OPEN_KEY}]}
+  open: {keys: [{id: open-app, env: OPEN_KEY}], organisation: guests}
+  later: {routes: [plain]}
+budgets:
+  research-month: {team: research, usd: "500", window: month}
+  per-key-day: {each: key, usd: 20.5, window: day, mode: soft}
+  deepseek-day: {provider: deepseek, usd: "0.000000001", window: day, rolling: true, offline: slice}
+  all: {organisation: acme, usd: 9000000, window: month, zone: Europe/Paris}
+  named: {route: direct, usd: "1", window: hour}
+limits:
+  app: {key: research-app, requests_per_minute: 600, tokens_per_minute: 200000}
+  guests: {organisation: guests, concurrency: 4}
 providers:
-  openai: {base_url_env: OPENAI_BASE_URL}
+  openai: {base_url_env: OPENAI_BASE_URL, abort_stops_billing: true}
   local: {dialect: openai, base_url: "http://127.0.0.1:8000/v1/", key_env: null, jurisdiction: US}
   mistral: {via: litellm, key_env: MISTRAL_API_KEY, jurisdiction: FR}
 models:

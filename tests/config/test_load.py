@@ -7,6 +7,7 @@ import pytest
 from conffiles import FULL, KEYS, MINIMAL, NOW, loaded
 
 from gateway.config import load
+from gateway.core.budget import Rules
 from gateway.core.catalog import Capability, Provider
 from gateway.core.pricing import Usage
 from gateway.core.routing import CacheRule, Timeouts
@@ -50,7 +51,9 @@ def test_without_defaults_the_built_in_values_hold(tmp_path):
 
     route = world.routes["auto"]
     assert (route.jurisdictions, route.baseline, route.max_attempts, route.timeouts) == (None, None, 3, Timeouts())
-    assert (world.server, world.callers) == (ServerSettings(), {})
+    assert (world.server, world.callers, world.teams) == (ServerSettings(), {}, {})
+    assert (route.max_output_tokens, route.step_down, world.rules) == (16_384, None, Rules())
+    assert world.direct["big"].max_output_tokens == 16_384
 
 
 def test_weights_are_those_of_ids(full):
@@ -65,12 +68,26 @@ def test_a_team_key_is_known_by_its_digest_only(full):
     callers = full.world.callers
 
     assert callers["0123456789abcdef" * 4] == Caller(
-        "research", "research-app", frozenset({"auto", "direct"}), frozenset({"US"})
+        "research", "research-app", frozenset({"auto", "direct"}), frozenset({"US"}), "acme"
     )
     assert callers[key_digest("r" * 40)].key_id == "research-batch"
-    assert callers[key_digest("o" * 40)] == Caller("open", "open-app")
+    assert callers[key_digest("o" * 40)] == Caller("open", "open-app", organisation="guests")
     assert len(callers) == 3
     assert KEYLESS_TEAM not in {caller.team for caller in callers.values()}
+
+
+def test_what_a_teams_keys_may_do_is_known_also_without_a_key(full):
+    assert full.world.teams == {
+        "research": Caller("research", "", frozenset({"auto", "direct"}), frozenset({"US"}), "acme"),
+        "open": Caller("open", "", organisation="guests"),
+        "later": Caller("later", "", frozenset({"plain"}), organisation="acme"),
+    }
+
+
+def test_without_an_organisation_there_is_a_default_one(tmp_path):
+    world = loaded(tmp_path, MINIMAL + "teams: {t: {}, u: {organisation: other}}\n").world
+
+    assert {name: team.organisation for name, team in world.teams.items()} == {"t": "default", "u": "other"}
 
 
 def test_a_team_allowed_direct_may_name_models_and_another_may_not(full):
@@ -132,6 +149,7 @@ def test_providers(full):
     assert providers["local"] == Provider("local", "openai", "http://127.0.0.1:8000/v1", None, "US")
     assert providers["mistral"] == Provider("mistral", "openai", "", "MISTRAL_API_KEY", "FR", "litellm", "mistral")
     assert providers["openai"].base_url == "https://api.openai.com/v1"
+    assert {name for name, provider in providers.items() if provider.abort_stops_billing} == {"openai"}
 
 
 def test_a_set_variable_replaces_the_base_url(tmp_path):

@@ -222,9 +222,9 @@ TEAMS = {
         "t: {keys: [{id: a, env: KEY_A}], jurisdictions: [EU]}  # <-",
         "no provider is in 'EU'; providers are in 'CN' and 'US'",
     ),
-    "no keys": (
-        "t: {keys: []}  # <-",
-        "'keys' in team 't' is empty; write at least one entry",
+    "an organisation that is no name": (
+        "t: {organisation: the others}  # <-",
+        "'organisation' in team 't' is 'the others', not a name (letters, digits, . _ -)",
     ),
     "a digest that is none": (
         "t: {keys: [{id: a, sha256: sk-secret}]}  # <-",
@@ -306,6 +306,10 @@ PROVIDERS = {
     "no base URL at all": (
         "local: {dialect: openai, base_url_env: NOT_SET, key_env: null, jurisdiction: US}  # <-",
         "NOT_SET is not set, and there is no 'base_url' beside it",
+    ),
+    "a word for true": (
+        "openai: {abort_stops_billing: yes}  # <-",
+        "'abort_stops_billing' in provider 'openai' is 'yes', not true or false",
     ),
     "a key in place of its variable": (
         "openai: {key_env: sk-secret}  # <-",

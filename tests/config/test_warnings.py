@@ -47,6 +47,24 @@ CASES = {
         BEST + "    candidates: [big]\n    quality_floor: {code: 50}  # <-\n",
         "the floor for 'code' has no effect: the route's kind is 'overall'",
     ),
+    "an organisation without teams": (
+        MINIMAL + "organisation: acme  # <-\n",
+        "there are no teams, so nobody belongs to it: without keys every caller is of 'default'",
+    ),
+    "a step down without budgets": (
+        BEST + "    candidates: [big]\n    step_down: {from_percent: 80, to: b}  # <-\n"
+        "  b: {policy: best, candidates: [big]}\n",
+        "it has no effect: there are no budgets",
+    ),
+    "a budget for a key that is not in the file": (
+        MINIMAL + f"teams: {{t: {{keys: [{{id: app-1, sha256: {'0' * 64}}}]}}}}\n"
+        'budgets:\n  b: {key: app-2, usd: "1", window: day}  # <-\n',
+        "no key in this file has the id 'app-2', so it waits for one of `gateway keys create`; did you mean 'app-1'?",
+    ),
+    "a limit for a key that is not in the file": (
+        MINIMAL + "teams: {t: {}}\nlimits:\n  l: {key: app, concurrency: 1}  # <-\n",
+        "no key in this file has the id 'app', so it waits for one of `gateway keys create`",
+    ),
     "a short key": (
         MINIMAL + "teams:\n  t: {keys: [{id: a, env: SHORT}]}  # <-\n",
         "the key in SHORT is short enough to be guessed; use a long random one",

@@ -32,7 +32,7 @@ SECTIONS = {
     "TimeoutKeys": "timeouts", "CacheKeys": "cache", "TeamKeys": "teams", "TeamKeyKeys": "keys",
     "ProviderKeys": "providers", "ModelKeys": "models", "QualityKeys": "quality", "PriceKeys": "prices",
     "RatesKeys": "rates", "ContextTierKeys": "context_tiers", "WindowKeys": "windows", "HolidaysKeys": "holidays",
-    "CoversKeys": "covers",
+    "CoversKeys": "covers", "BudgetKeys": "budgets", "LimitKeys": "limits", "StepDownKeys": "step_down",
 }  # fmt: skip
 """Where docs/configuration.md holds the table of each mapping of routes.yaml."""
 
@@ -88,6 +88,12 @@ def test_every_key_stands_in_the_table_of_its_section_and_no_other(shape):
     assert set(CONFIGURATION.rows(SECTIONS[shape])) == set(SHAPES[shape]["properties"])
 
 
+def told(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    return "empty" if default == "" else f"{default:g}" if isinstance(default, int | float) else f"`{default}`"
+
+
 @pytest.mark.parametrize("shape", [shape for shape in SECTIONS if shape])
 def test_every_default_of_the_schema_is_the_one_in_the_table(shape):
     rows = CONFIGURATION.rows(SECTIONS[shape])
@@ -96,8 +102,7 @@ def test_every_default_of_the_schema_is_the_one_in_the_table(shape):
         if key in SHAPES[shape].get("required", ()):
             assert rows[key][0].startswith("required"), key
         elif default is not None:
-            said = "empty" if default == "" else f"{default:g}" if isinstance(default, int | float) else f"`{default}`"
-            assert rows[key][0] == said, key
+            assert rows[key][0] == told(default), key
 
 
 def test_the_defaults_that_the_code_fills_in_are_those_in_the_tables():

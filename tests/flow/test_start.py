@@ -28,10 +28,10 @@ def refused(folder, routes=ROUTES, env=None, host="127.0.0.1") -> str:
     return gateway.log
 
 
-def test_without_keys_only_loopback_is_served(tmp_path):
+def test_without_teams_only_loopback_is_served(tmp_path):
     said = refused(tmp_path, env={"OPENAI_API_KEY": "canary"}, host="0.0.0.0")
 
-    assert "no team keys" in said
+    assert "has no teams" in said
     assert "gateway keys new" in said
 
 

@@ -22,7 +22,7 @@ from gateway.core.money import Nano
 from gateway.core.records import SpendRecord
 from gateway.stores.ledger import SqlLedger, open_engine
 from gateway.stores.spend import attempts_of, both_kinds, recent
-from gateway.stores.table import COLUMNS, TABLE, day_of
+from gateway.stores.table import COLUMNS, METADATA, TABLE, day_of
 from tests.stores.samples import DAY_US, ONE, numbered
 from tests.stores.services import PostgresCluster, start_postgres
 
@@ -181,7 +181,7 @@ def test_a_postgres_that_dies_and_returns_gets_everything_once(mortal: PostgresC
 def test_a_database_that_returns_empty_gets_its_table_again(ledger: SqlLedger):
     ledger.append(numbered(1))
     with ledger.engine.begin() as connection:
-        connection.execute(text("DROP TABLE spend_records"))
+        METADATA.drop_all(connection)
     with pytest.raises(LedgerUnavailable):
         ledger.append(numbered(5))
 

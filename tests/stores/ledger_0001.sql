@@ -1,0 +1,43 @@
+-- What the first release made, in SQLite and in PostgreSQL alike, before the schema had versions.
+CREATE TABLE spend_records (
+    attempt_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    attempt BIGINT NOT NULL,
+    at_us BIGINT NOT NULL,
+    route TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    team TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    simulated BOOLEAN NOT NULL,
+    stream BOOLEAN NOT NULL,
+    cache TEXT NOT NULL,
+    state TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    status BIGINT NOT NULL,
+    finish_reason TEXT,
+    usage_source TEXT NOT NULL,
+    input_tokens BIGINT NOT NULL,
+    cached_input_tokens BIGINT NOT NULL,
+    cache_write_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    reasoning_tokens BIGINT NOT NULL,
+    service_tier TEXT,
+    price_id TEXT,
+    expected_nano BIGINT NOT NULL,
+    cost_nano BIGINT NOT NULL,
+    baseline_model TEXT,
+    baseline_price_id TEXT,
+    baseline_nano BIGINT NOT NULL,
+    duration_us BIGINT NOT NULL,
+    ttft_us BIGINT,
+    candidates TEXT NOT NULL,
+    drops TEXT NOT NULL,
+    day TEXT NOT NULL,
+    PRIMARY KEY (attempt_id)
+);
+CREATE INDEX spend_records_request ON spend_records (request_id);
+CREATE INDEX spend_records_team_time ON spend_records (team, at_us);
+CREATE INDEX spend_records_time ON spend_records (simulated, at_us);
