@@ -102,6 +102,15 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         raise LedgerUnavailable(_cause(exc)) from exc
 
 
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees the database as it was at its first question, however many it asks."""
+    with transaction(engine) as connection:
+        snapshot = "BEGIN" if connection.dialect.name == "sqlite" else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+        connection.exec_driver_sql(snapshot)
+        yield connection
+
+
 def _cause(exc: SQLAlchemyError) -> str:
     cause: BaseException = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     first = str(cause).strip().partition("\n")[0]
