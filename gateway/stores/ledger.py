@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -102,6 +102,15 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         raise LedgerUnavailable(_cause(exc)) from exc
 
 
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees the database as it was at its first question, however many it asks."""
+    with transaction(engine) as connection:
+        snapshot = "BEGIN" if connection.dialect.name == "sqlite" else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+        connection.exec_driver_sql(snapshot)
+        yield connection
+
+
 def _cause(exc: SQLAlchemyError) -> str:
     cause: BaseException = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     first = str(cause).strip().partition("\n")[0]
@@ -151,7 +160,7 @@ class SqlLedger:
             raise
         self._series.keep(ids)
 
-    def _write(self, connection: Connection, rows: Sequence[Row]) -> dict[SeriesKey, int]:
+    def _write(self, connection: Connection, rows: Sequence[Row]) -> Mapping[SeriesKey, int]:
         sums = by_hour(self._writing.insert(connection, rows))
         ids = self._series.of(connection, {key for _, key in sums})
         if sums:

@@ -20,7 +20,7 @@ from gateway.core.world import ServerSettings
 from gateway.proxy import health, settle
 from gateway.proxy.metrics import Metrics
 from gateway.stores import redis_cache
-from gateway.stores.spend import DIMENSIONS
+from gateway.stores.question import DIMENSIONS
 from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, README
 from tests.running import ROOT
 
