@@ -17,7 +17,7 @@ from gateway.stores.accounts import RedisAccounts
 from gateway.stores.gate import Gate
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.redis_link import RedisLink
-from gateway.stores.spend import spent_since
+from gateway.stores.spent import spent_since
 from gateway.stores.upkeep import Upkeep
 
 from .settings import StartError

@@ -17,7 +17,7 @@ from gateway.core.contracts import CachedAnswer, Target
 from gateway.core.errors import GatewayError
 from gateway.core.money import Nano
 from gateway.core.pricing import Usage
-from gateway.core.records import SpendRecord, State, UsageSource
+from gateway.core.records import LOST, SpendRecord, State, UsageSource
 from gateway.core.request import ChatRequest
 from gateway.core.routing import Candidate, Decision, Market
 from gateway.core.savings import Baseline, baseline
@@ -182,7 +182,7 @@ class Attempt:
     def record_if_lost(self) -> SpendRecord:
         """What is booked when nobody is left to say how the attempt ended: the most that it may have cost."""
         return msgspec.structs.replace(
-            self.record(), outcome="lost", cost_nano=self.hold, usage_source=UsageSource.ESTIMATED, duration_us=0,
+            self.record(), outcome=LOST, cost_nano=self.hold, usage_source=UsageSource.ESTIMATED, duration_us=0,
             input_tokens=self.candidate.expected.input, output_tokens=self.candidate.expected.output,
         )  # fmt: skip
 

@@ -21,13 +21,12 @@ from gateway.core.records import SpendRecord
 from .ledger import reading, transaction
 from .question import DIMENSIONS, TAG, TIMES, TOTALS, Question
 from .spans import parts
-from .table import DAY_H, EPOCH, FIELDS, SERIES, SUMS, TABLE, storable, to_us
+from .table import DAY_H, EPOCH, RECORD_COLUMNS, SERIES, SUMS, TABLE, from_row, storable, to_us
 
 ROWS_AT_MOST = 1000
 LINES_AT_MOST = 100_000
 
 _row = TABLE.c
-_RECORD = [_row[field.name] for field in FIELDS]
 
 
 class SpendLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,19 +150,19 @@ def total(lines: Sequence[SpendLine]) -> SpendLine:
 
 def recent(engine: Engine, limit: int, *, simulated: bool, team: str | None = None) -> list[SpendRecord]:
     """The newest records, newest first, at most ROWS_AT_MOST of them."""
-    query = select(*_RECORD).where(_row.simulated == simulated)
+    query = select(*RECORD_COLUMNS).where(_row.simulated == simulated)
     if team is not None:
         query = query.where(_row.team == storable(team))
     newest = query.order_by(_row.at_us.desc(), _row.attempt_id.desc()).limit(max(0, min(limit, ROWS_AT_MOST)))
     with transaction(engine) as connection:
-        return [_record(row) for row in connection.execute(newest)]
+        return [from_row(row) for row in connection.execute(newest)]
 
 
 def attempts_of(engine: Engine, request_id: str) -> list[SpendRecord]:
     """The attempts of one request, in the order they were made."""
-    query = select(*_RECORD).where(_row.request_id == storable(request_id)).order_by(_row.attempt, _row.attempt_id)
+    query = select(*RECORD_COLUMNS).where(_row.request_id == storable(request_id)).order_by(_row.attempt, _row.attempt_id)
     with transaction(engine) as connection:
-        return [_record(row) for row in connection.execute(query)]
+        return [from_row(row) for row in connection.execute(query)]
 
 
 def both_kinds(engine: Engine) -> tuple[int, int]:
@@ -200,23 +199,9 @@ def _line(group: dict[str, str], simulated: bool, sums: Sequence[int]) -> SpendL
     )
 
 
-def _record(row: Sequence[Any]) -> SpendRecord:  # Any: the values of one row
-    return msgspec.convert(dict(zip((field.name for field in FIELDS), row, strict=True)), SpendRecord)
-
-
 def _in_time(line: SpendLine) -> tuple[list[str], list[str]]:
     return [line.group[name] for name in TIMES if name in line.group], list(line.group.values())
 
 
 def _dearest_first(line: SpendLine) -> tuple[int, list[str]]:
     return -line.settled_nano - line.uncertain_nano, list(line.group.values())
-
-
-def spent_since(
-    engine: Engine, scope: Any, since_us: int, *, bucket_us: int | None = None, simulated: bool
-) -> int | dict[int, int]:
-    query = select(_sum_of(_row.cost_nano)).where(_row.simulated == simulated, _row.at_us >= since_us)
-    for name, value in scope.items():
-        query = query.where(_row[name] == value)
-    with transaction(engine) as connection:
-        return int(connection.execute(query).scalar_one())

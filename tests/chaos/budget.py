@@ -6,6 +6,8 @@ import asyncio
 import random
 from pathlib import Path
 
+from gateway.core.money import usd
+
 from .stage import KEYS, Verdict, compare, load, routes, stage
 
 LIMIT_NANO = 1_000_000_000
@@ -34,10 +36,10 @@ async def run(folder: Path, *, requests: int = 1_500) -> bool:
         verdict.hold("no request failed", not on.seen.failed, dict(on.seen.statuses))
         verdict.hold("both happened: answers and refusals", {200, 402} <= set(on.seen.statuses))
         verdict.hold("statuses are 200 and 402 only", set(on.seen.statuses) <= {200, 402})
-        verdict.hold("overspend", bill <= LIMIT_NANO, f"${max(bill - LIMIT_NANO, 0) / 1e9:.9f} (billed ${bill / 1e9:.9f})")
+        verdict.hold("overspend", bill <= LIMIT_NANO, f"${usd(max(bill - LIMIT_NANO, 0))} (billed ${usd(bill)})")
         verdict.hold("held afterwards", rested and held == 0, f"{held} nano-dollars")
         verdict.hold("counter is the bill", spent == bill, f"{spent} = {bill}")
-        verdict.hold("what fits is admitted, what does not is refused", probe, f"{LIMIT_NANO - spent} nano-dollars left")
+        verdict.hold("what fits is admitted, what does not is refused", probe, f"{LIMIT_NANO - spent} left")
     books = compare(folder, on.sim)
     verdict.hold("ledger is the bill", books.good and books.settled_nano == books.bill_nano, f"{books.rows} rows")
     return verdict.kept
