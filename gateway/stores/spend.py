@@ -160,7 +160,8 @@ def recent(engine: Engine, limit: int, *, simulated: bool, team: str | None = No
 
 def attempts_of(engine: Engine, request_id: str) -> list[SpendRecord]:
     """The attempts of one request, in the order they were made."""
-    query = select(*RECORD_COLUMNS).where(_row.request_id == storable(request_id)).order_by(_row.attempt, _row.attempt_id)
+    of_request = _row.request_id == storable(request_id)
+    query = select(*RECORD_COLUMNS).where(of_request).order_by(_row.attempt, _row.attempt_id)
     with transaction(engine) as connection:
         return [from_row(row) for row in connection.execute(query)]
 
