@@ -15,5 +15,6 @@ The map of the house, lowest floor first (an upper floor may import a lower one,
     shared      what all workers of a machine share: the checks, the stores, the simulator
     app         the composition root: the one file that knows every part
     server      HTTP: serving a started gateway, and leaving without failing a request
+    workers     several processes behind one port, and the supervisor that keeps them running
     cli         serve | check | explain | spend | demo | ...
 """
