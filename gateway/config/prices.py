@@ -12,14 +12,23 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from gateway.core.pricing import ContextTier, Holidays, PriceBook, PriceRow, Rates, Status, Window
+from gateway.core.pricing import (
+    ContextTier,
+    Holidays,
+    PriceBook,
+    PriceRow,
+    Rates,
+    ServiceTier,
+    Status,
+    Window,
+)
 
 from .catalogue import Names
 from .files import File
 from .leaves import DAYS
 from .mistakes import did_you_mean
 from .shape import RoutesFile
-from .shape_book import BookFile, HolidaysKeys, PriceKeys, RatesKeys, WindowKeys
+from .shape_book import BookFile, ContextTierKeys, HolidaysKeys, PriceKeys, RatesKeys, WindowKeys
 from .source import Spot
 
 _FOREVER = datetime.max.replace(tzinfo=UTC)
@@ -112,8 +121,12 @@ def _row(keys: PriceKeys, model: str, holidays: Mapping[str, Holidays]) -> Price
         status=Status(keys.status),
         source=keys.source,
         rates=_rates(keys.rates),
-        context_tiers=tuple(ContextTier(tier.above_input_tokens, _rates(tier.rates)) for tier in keys.context_tiers),
-        service_tiers={name: _rates(rates) for name, rates in keys.service_tiers.items()} or None,
+        context_tiers=_context_tiers(keys.context_tiers),
+        service_tiers={
+            name: ServiceTier(_rates(tier), _context_tiers(tier.context_tiers))
+            for name, tier in keys.service_tiers.items()
+        }
+        or None,
         windows=tuple(_window(window, holidays) for window in keys.windows),
     )
 
@@ -125,7 +138,15 @@ def _rates(keys: RatesKeys) -> Rates:
         cache_write=keys.input if keys.cache_write is None else keys.cache_write,
         output=keys.output,
         reasoning=keys.output if keys.reasoning is None else keys.reasoning,
+        audio_input=keys.audio_input,
+        image_input=keys.image_input,
+        audio_output=keys.audio_output,
+        image_output=keys.image_output,
     )
+
+
+def _context_tiers(keys: Sequence[ContextTierKeys]) -> tuple[ContextTier, ...]:
+    return tuple(ContextTier(tier.above_input_tokens, _rates(tier.rates)) for tier in keys)
 
 
 def _window(keys: WindowKeys, holidays: Mapping[str, Holidays]) -> Window:
@@ -142,10 +163,10 @@ def _window(keys: WindowKeys, holidays: Mapping[str, Holidays]) -> Window:
 def _check_row(keys: PriceKeys, spot: Spot, declared: Collection[str]) -> None:
     if keys.effective_until is not None and keys.effective_until <= keys.effective_from:
         spot.at("effective_until").wrong(f"price row {keys.id!r} ends before it begins")
-    for index, (lower, higher) in enumerate(pairwise(tier.above_input_tokens for tier in keys.context_tiers), start=1):
-        if higher <= lower:
-            at = spot.at("context_tiers", index, "above_input_tokens")
-            at.wrong(f"context tiers of price row {keys.id!r} do not ascend: {higher} stands after {lower}")
+    _check_ascending(keys.context_tiers, f"price row {keys.id!r}", spot)
+    for name, tier in keys.service_tiers.items():
+        whose = f"service tier {name!r} in price row {keys.id!r}"
+        _check_ascending(tier.context_tiers, whose, spot.at("service_tiers", name))
     for index, window in enumerate(keys.windows):
         here = spot.at("windows", index)
         holidays = window.except_holidays
@@ -157,6 +178,13 @@ def _check_row(keys: PriceKeys, spot: Spot, declared: Collection[str]) -> None:
         for (_, end), (start, _) in pairwise(sorted(window.hours)):
             if start < end:
                 here.at("hours").wrong(f"hours of window {window.name!r} in price row {keys.id!r} overlap")
+
+
+def _check_ascending(tiers: Sequence[ContextTierKeys], whose: str, spot: Spot) -> None:
+    for index, (lower, higher) in enumerate(pairwise(tier.above_input_tokens for tier in tiers), start=1):
+        if higher <= lower:
+            at = spot.at("context_tiers", index, "above_input_tokens")
+            at.wrong(f"context tiers of {whose} do not ascend: {higher} stands after {lower}")
 
 
 def _check_windows(before: WindowKeys, window: WindowKeys, row: str, spot: Spot) -> None:

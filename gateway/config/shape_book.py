@@ -55,6 +55,10 @@ class RatesKeys(Keys):
     cache_write: Rate | None = Field(default=None, description="Input written to the prompt cache. Default: input.")
     output: Rate = Field(description="Output tokens.")
     reasoning: Rate | None = Field(default=None, description="Hidden thinking tokens. Default: output.")
+    audio_input: Rate | None = Field(default=None, description="Audio in the prompt. Default: input.")
+    image_input: Rate | None = Field(default=None, description="Images in the prompt. Default: input.")
+    audio_output: Rate | None = Field(default=None, description="Audio in the answer. Default: output.")
+    image_output: Rate | None = Field(default=None, description="Images in the answer. Default: output.")
 
 
 class ContextTierKeys(Keys):
@@ -62,6 +66,14 @@ class ContextTierKeys(Keys):
 
     above_input_tokens: Count = Field(description="The tier holds for prompts of more tokens than this.")
     rates: RatesKeys
+
+
+class ServiceTierKeys(RatesKeys):
+    """Rates of requests that the provider serves in one of its service tiers."""
+
+    context_tiers: list[ContextTierKeys] = Field(
+        default=[], description="Rates of longer prompts in this service tier. None: its rates hold at any size."
+    )
 
 
 class WindowKeys(Keys):
@@ -89,7 +101,7 @@ class PriceKeys(Keys):
     context_tiers: list[ContextTierKeys] = Field(
         default=[], description="Rates of longer prompts, thresholds ascending."
     )
-    service_tiers: dict[Name, RatesKeys] = Field(
+    service_tiers: dict[Name, ServiceTierKeys] = Field(
         default={}, description="Rates by the service tier that the provider reports."
     )
     windows: list[WindowKeys] = Field(default=[], description="Other rates at some hours of the week.")
