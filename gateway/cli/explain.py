@@ -33,7 +33,7 @@ def explain(arguments: argparse.Namespace) -> int:
     at = arguments.at or datetime.now(UTC)
     try:
         body = sys.stdin.buffer.read() if arguments.request == "-" else Path(arguments.request).read_bytes()
-        world = load(arguments.routes, os.environ, now=at).world
+        world = load(arguments.routes, os.environ, now=datetime.now(UTC)).world
         request = parse_chat(body)
     except OSError as error:
         return complain(f"{arguments.request} cannot be read: {error.strerror}")

@@ -32,6 +32,9 @@ from .leaves import (
     Zone,
 )
 
+ROWS_ALONE, WITH_KEYS = FORMS = ("<rows>", "<mapping>")
+"""What pydantic puts into the path of an error, to say which form of `prices` it took."""
+
 
 class Keys(BaseModel):
     """A mapping of a file. Unknown keys are mistakes, and no value is guessed from one of another type."""
@@ -174,6 +177,13 @@ class BookProvider(ProviderKeys):
     """The provider of a price book file: as under providers, with its name."""
 
     name: Name = Field(description="The first part of its models' ids.")
+
+
+class ReviewedFile(Keys):
+    """The file of `refresh`: rows that go before shipped ones, and lists of days."""
+
+    holidays: dict[Name, HolidaysKeys] = Field(default={})
+    prices: list[PriceKeys]
 
 
 class BookFile(Keys):

@@ -13,6 +13,9 @@ from typing import NamedTuple, Protocol
 from gateway.core.money import Pico
 from gateway.core.pricing import CLASSES, Price, Rates
 
+CATALOGUES = ("litellm", "genai-prices")
+"""The names of the packages that bring one."""
+
 STANDARD = "standard"
 """How the base rates are called beside service tiers."""
 

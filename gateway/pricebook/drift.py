@@ -1,8 +1,8 @@
 """Where the price book and the public catalogues disagree, cell by cell, with what each of them says.
 
 Pure: book, catalogues and instant come in, a report goes out. Nothing is applied: a disagreement is quarantined here
-until a person has looked at the provider's page, and has added a row or noted (drift/known.yaml) why the book is right.
-A note holds only for the two numbers it names; when either changes, the disagreement is new again.
+until a person has looked at the provider's page, and has added a row or a note that says why the book is right
+(notes/known-drift.yaml). A note holds only for the two numbers it names; when either changes, it is news again.
 
 A catalogue is asked at each hour of the coming week (hours and weekdays matter), on the next listed holiday, and where
 it dates prices also at each coming change. One without a future is asked only while the book's row of today holds.
