@@ -36,7 +36,7 @@ class GenaiPrices:
 
     name = "genai-prices"
     knows_the_future = True
-    cannot_say = (
+    cannot_say: Sequence[str] = (
         "weekdays and holidays (its daily hours hold every day)",
         "daily hours that begin on a date",
     )

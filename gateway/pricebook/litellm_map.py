@@ -49,7 +49,7 @@ class LiteLLMMap:
 
     name = "litellm"
     knows_the_future = False
-    cannot_say = (
+    cannot_say: Sequence[str] = (
         "first days, past prices and scheduled changes",
         "holidays (its off-peak hours know weekdays)",
     )
