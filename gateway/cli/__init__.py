@@ -9,6 +9,7 @@ import argparse
 import importlib
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dotenv import load_dotenv
@@ -17,6 +18,7 @@ COMMANDS = {
     "serve": "start the gateway",
     "check": "find every mistake in routes.yaml; nothing is started",
     "explain": "how a request would be routed now; nothing is sent",
+    "prices": "what models cost and what comes next; rows to review; drift from catalogues",
     "spend": "spend, baseline and savings from the ledger",
     "keys": "make a new API key and the line that routes.yaml needs",
     "schema": "print the JSON Schema of routes.yaml, for editors",
@@ -53,6 +55,15 @@ def port_number(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 1 to 65535")
     return int(text)
+
+
+def instant(text: str) -> datetime:
+    """An ISO 8601 instant, UTC if unsaid. Raises argparse's own error."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 instant such as 2026-12-01T00:00:00Z") from exc
+    return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def complain(text: str) -> int:

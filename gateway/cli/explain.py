@@ -17,13 +17,13 @@ from gateway.core.explain import render
 from gateway.core.request import parse_chat
 from gateway.core.routing import Signals, decide
 
-from . import add_routes_argument, complain
+from . import add_routes_argument, complain, instant
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("request", help="a chat-completions body as a JSON file; - reads standard input")
     add_routes_argument(parser)
-    parser.add_argument("--at", type=_instant, metavar="WHEN", help="prices of this instant (ISO 8601, UTC if unsaid)")
+    parser.add_argument("--at", type=instant, metavar="WHEN", help="prices of this instant (ISO 8601, UTC if unsaid)")
     parser.add_argument("--seed", type=int, default=0, help="the dice of a split policy (default: 0)")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=explain)
@@ -33,7 +33,7 @@ def explain(arguments: argparse.Namespace) -> int:
     at = arguments.at or datetime.now(UTC)
     try:
         body = sys.stdin.buffer.read() if arguments.request == "-" else Path(arguments.request).read_bytes()
-        world = load(arguments.routes, os.environ, now=at).world
+        world = load(arguments.routes, os.environ, now=datetime.now(UTC)).world
         request = parse_chat(body)
     except OSError as error:
         return complain(f"{arguments.request} cannot be read: {error.strerror}")
@@ -49,11 +49,3 @@ def explain(arguments: argparse.Namespace) -> int:
     )
     print(msgspec.json.format(msgspec.json.encode(explanation)).decode() if arguments.json else render(explanation))
     return 0 if explanation.candidates else 1
-
-
-def _instant(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 instant such as 2026-12-01T00:00:00Z") from exc
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -24,8 +24,8 @@ from .recover import shaped
 from .routes import build_routes, direct_routes
 from .rules import build_rules
 from .shape import RoutesFile, ServerKeys
-from .shape_book import BookFile, Keys
-from .source import Source
+from .shape_book import BookFile, Keys, ReviewedFile
+from .source import Source, Text
 from .teams import build_callers, build_teams
 from .warn import find_warnings
 
@@ -36,6 +36,24 @@ SHIPPED_ROUTES = Path(__file__).with_name("routes.yaml")
 """The routes.yaml that ships: in a checkout a link to the one at its root."""
 
 DEFAULT_ROUTES = Path("routes.yaml")
+_NO_ROUTES = f"no such file; name another, or begin with the shipped one: cp {SHIPPED_ROUTES} {{}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """A reviewed file of price rows, to be looked at again every so often."""
+
+    path: Path
+    every_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What a world is built from, as it was read. `reviewed` is the file of `refresh`, None when there is none."""
+
+    books: tuple[Text, ...]
+    routes: Text
+    reviewed: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +67,12 @@ class Loaded:
     warnings: tuple[Mistake, ...]
     modes: Mapping[str, Mode]
     files: tuple[Path, ...]
-    routes_raw: bytes
+    texts: Texts
+    refresh: Refresh | None = None
+
+    @property
+    def routes_raw(self) -> bytes:
+        return self.texts.routes.raw
 
 
 def load(
@@ -62,23 +85,53 @@ def load(
 ) -> Loaded:
     """Read the price book and a routes.yaml (None: the one in the working directory).
 
-    env: the environment, for provider keys, team keys and base URLs. now: aware, for the warnings only.
+    env: the environment, for provider keys, team keys and base URLs. now: aware; what is near its end then is warned
+    about, and holidays that end too soon are refused.
     routes_raw: what the routes file held when it was read before, instead of what it holds by now.
     Raises ConfigError with every mistake found.
     """
     book_paths = sorted(pricebook.glob("*.yaml"))
     routes_file = routes_path or DEFAULT_ROUTES
-    book_sources = [_read(path, f"gateway/pricebook/{path.name}") for path in book_paths]
     name = str(routes_file)
-    routes_source = _read(routes_file, name) if routes_raw is None else Source(name, routes_raw)
+    texts = Texts(
+        books=tuple(read(path, f"gateway/pricebook/{path.name}") for path in book_paths),
+        routes=Text(name, routes_raw)
+        if routes_raw is not None
+        else read(routes_file, name, missing=_NO_ROUTES.format(routes_file)),
+    )
+    texts, refresh = _with_reviewed_file(texts, routes_file)
+    files = [*book_paths, routes_file, *([] if refresh is None else [refresh.path])]
+    return _build(texts, env, now=now, files=tuple(files), refresh=refresh)
+
+
+def with_reviewed(loaded: Loaded, raw: bytes, env: Mapping[str, str], *, now: datetime) -> Loaded:
+    """The same files with another reviewed file: checked as a whole, like everything that is loaded.
+
+    Reads nothing. Raises ConfigError with every mistake found; ValueError when no `refresh` names such a file.
+    """
+    if loaded.texts.reviewed is None:
+        raise ValueError("there is no reviewed file")
+    texts = replace(loaded.texts, reviewed=Text(loaded.texts.reviewed.name, raw))
+    return _build(texts, env, now=now, files=loaded.files, refresh=loaded.refresh)
+
+
+def _build(
+    texts: Texts, env: Mapping[str, str], *, now: datetime, files: tuple[Path, ...], refresh: Refresh | None
+) -> Loaded:
+    book_sources = [Source(*text) for text in texts.books]
+    routes_source = Source(*texts.routes)
     sources = [*book_sources, routes_source]
     books = [file for source in book_sources if (file := _file(source, BookFile)) is not None]
     routes = _file(routes_source, RoutesFile)
+    reviewed = None
+    if texts.reviewed is not None:
+        sources.append(Source(*texts.reviewed))
+        reviewed = _file(sources[-1], ReviewedFile)
     # Without one of its files the catalogue is not whole, and every model of that file would be called unknown.
     if routes is None or len(books) < len(book_sources):
         raise ConfigError(mistake for source in sources for mistake in source.mistakes)
     catalogue = build_catalogue(books, routes, env)
-    prices = build_prices(books, routes, catalogue.names)
+    prices = build_prices(books, routes, reviewed, catalogue.names, now)
     modes = provider_modes(catalogue.providers, env)
     market = Market(
         models=catalogue.models,
@@ -100,18 +153,33 @@ def load(
     mistakes = [mistake for source in sources for mistake in source.mistakes]
     if mistakes:
         raise ConfigError(mistakes)
-    warnings = find_warnings(books, routes, world, modes, env, now)
-    return Loaded(world, warnings, modes, (*book_paths, routes_file), routes_source.raw)
+    warnings = find_warnings(books, routes, reviewed, world, modes, env, now)
+    return Loaded(world, warnings, modes, files, texts, refresh)
 
 
-def _read(path: Path, name: str) -> Source:
+def read(path: Path, name: str, *, missing: str = "no such file") -> Text:
+    """A file's bytes. Raises ConfigError when it cannot be read; `name` is what the message calls it."""
     try:
-        return Source(name, path.read_bytes())
+        return Text(name, path.read_bytes())
     except FileNotFoundError as exc:
-        why = f"no such file; name another, or begin with the shipped one: cp {SHIPPED_ROUTES} {name}"
-        raise ConfigError([Mistake(name, 0, 0, why)]) from exc
+        raise ConfigError([Mistake(name, 0, 0, missing)]) from exc
     except OSError as exc:
         raise ConfigError([Mistake(name, 0, 0, f"cannot be read: {exc.strerror}")]) from exc
+
+
+def _with_reviewed_file(texts: Texts, routes_file: Path) -> tuple[Texts, Refresh | None]:
+    """The file that `refresh` names, read too. Raises ConfigError when it cannot be."""
+    source = Source(*texts.routes)
+    keys = shaped(source, RoutesFile)
+    if keys is None or keys.refresh is None:
+        return texts, None
+    path = routes_file.parent / keys.refresh.file
+    try:
+        raw = path.read_bytes()
+    except OSError as exc:
+        source.wrong(("prices", "refresh", "file"), f"{path} cannot be read: {exc.strerror}")
+        raise ConfigError(source.mistakes) from exc
+    return replace(texts, reviewed=Text(str(path), raw)), Refresh(path, keys.refresh.every_s)
 
 
 def _file(source: Source, shape: type[Shape]) -> File[Shape] | None:

@@ -1,47 +1,102 @@
 """Price rows: from their text to the price book, with the checks that need more than one row.
 
 Rows of one model follow one another: each holds from its first instant until its own end or the next row's start.
-Rows of routes.yaml go before the shipped ones while they hold (a negotiated price must not end because a list price
-changes); where one ends, the shipped row of that instant holds again.
+Rows of routes.yaml, and of the reviewed file it may name, go before the shipped ones while they hold (a negotiated
+price must not end because a list price changes); where one ends, the shipped row of that instant holds again.
+
+A holiday list that is about to end is refused, not guessed past: its days are working days to a window, and nobody
+would notice that they are priced so. It has to cover the next 30 days for as long as a row with such a window holds
+beyond its end. Not a whole year: China publishes its days in November for the year that follows, so a list that reaches
+further cannot be had in spring. A warning comes 60 days before the end.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 
-from gateway.core.pricing import ContextTier, Holidays, PriceBook, PriceRow, Rates, Status, Window
+from gateway.core.pricing import (
+    ContextTier,
+    Holidays,
+    PriceBook,
+    PriceRow,
+    Rates,
+    ServiceTier,
+    Status,
+    Window,
+)
 
 from .catalogue import Names
 from .files import File
 from .leaves import DAYS
 from .mistakes import did_you_mean
-from .shape import RoutesFile
-from .shape_book import BookFile, HolidaysKeys, PriceKeys, RatesKeys, WindowKeys
+from .shape import PricesKeys, RoutesFile
+from .shape_book import BookFile, ContextTierKeys, HolidaysKeys, PriceKeys, RatesKeys, ReviewedFile, WindowKeys
 from .source import Spot
 
 _FOREVER = datetime.max.replace(tzinfo=UTC)
+HOLIDAYS_NEEDED = timedelta(days=30)
+"""How far a list of days must reach while a row needs it."""
 
 
-def build_prices(books: Sequence[File[BookFile]], routes: File[RoutesFile], names: Names) -> PriceBook:
+def build_prices(
+    books: Sequence[File[BookFile]],
+    routes: File[RoutesFile],
+    reviewed: File[ReviewedFile] | None,
+    names: Names,
+    now: datetime,
+) -> PriceBook:
     """All rows of all files. Raises nothing; mistakes are noted where they stand."""
     holidays: dict[str, Holidays] = {}
     declared: set[str] = set()
-    files: list[File[BookFile] | File[RoutesFile]] = [*books, routes]
-    for file in files:
+    spots: dict[str, Spot] = {}
+    for file in all_files(books, routes, reviewed):
         declared.update(file.source.names("holidays"))
         for name, keys in file.keys.holidays.items():
-            holidays[name] = _holidays(name, keys, file.spot.at("holidays", name))
+            spots[name] = file.spot.at("holidays", name)
+            holidays[name] = _holidays(name, keys, spots[name])
     shipped: list[tuple[PriceRow, Spot]] = []
     for book in books:
-        shipped += _rows(book, f"{book.keys.provider.name}/", names, holidays, declared)
-    own = _rows(routes, "", names, holidays, declared)
+        prefix = f"{book.keys.provider.name}/"
+        shipped += _rows(book.keys.prices, book.spot.at("prices"), prefix, names, holidays, declared)
+    with_keys = isinstance(routes.keys.prices, PricesKeys)
+    at = routes.spot.at("prices", "rows") if with_keys else routes.spot.at("prices")
+    own = _rows(routes.keys.price_rows, at, "", names, holidays, declared)
+    if reviewed is not None:
+        own += _rows(reviewed.keys.prices, reviewed.spot.at("prices"), "", names, holidays, declared)
     _check_ids([*shipped, *own])
     for group in (shipped, own):
         _check_overlaps(group)
-    return PriceBook(lay_over([row for row, _ in own], [row for row, _ in shipped]))
+    book_of_all = PriceBook(lay_over([row for row, _ in own], [row for row, _ in shipped]))
+    _check_coverage(book_of_all, spots, now)
+    return book_of_all
+
+
+def all_files(
+    books: Sequence[File[BookFile]], routes: File[RoutesFile], reviewed: File[ReviewedFile] | None
+) -> list[File[BookFile] | File[RoutesFile] | File[ReviewedFile]]:
+    """In the order in which a later list of days replaces an earlier one of its name."""
+    return [*books, routes, *([] if reviewed is None else [reviewed])]
+
+
+def _check_coverage(prices: PriceBook, spots: Mapping[str, Spot], now: datetime) -> None:
+    """Refuse a list of days that ends soon while a row that needs it goes on."""
+    for model in prices.models:
+        rows = prices.rows(model)
+        ends = [following.effective_from for following in rows[1:]] + [_FOREVER]
+        for row, next_start in zip(rows, ends, strict=True):
+            end = min(row.effective_until or _FOREVER, next_start)
+            for days in (window.holidays for window in row.windows if window.holidays is not None):
+                if days.covers_until >= (now + HOLIDAYS_NEEDED).astimezone(days.zone).date():
+                    continue
+                covered = datetime.combine(days.covers_until + timedelta(days=1), time(), days.zone)
+                if end > max(covered, now):
+                    spots[days.name].at("covers", "until").wrong(
+                        f"holiday list {days.name!r} ends on {days.covers_until}, and price row {row.id!r} needs its "
+                        "days beyond: enter those of the following year, or end the row"
+                    )
 
 
 def lay_over(own: Sequence[PriceRow], shipped: Sequence[PriceRow]) -> list[PriceRow]:
@@ -87,17 +142,18 @@ def _holidays(name: str, keys: HolidaysKeys, spot: Spot) -> Holidays:
 
 
 def _rows(
-    file: File[BookFile] | File[RoutesFile],
+    written: Sequence[PriceKeys],
+    at: Spot,
     prefix: str,
     names: Names,
     holidays: Mapping[str, Holidays],
     declared: Collection[str],
 ) -> list[tuple[PriceRow, Spot]]:
     found = []
-    for index, keys in enumerate(file.keys.prices):
-        spot = file.spot.at("prices", index)
+    for index, keys in enumerate(written):
+        spot = at.at(index)
         model = names.resolve(spot.at("model"), keys.model if keys.model.startswith(prefix) else prefix + keys.model)
-        _check_row(keys, spot, declared)
+        _check_row(keys, spot, holidays, declared)
         if model is not None:
             found.append((_row(keys, model, holidays), spot))
     return found
@@ -112,8 +168,12 @@ def _row(keys: PriceKeys, model: str, holidays: Mapping[str, Holidays]) -> Price
         status=Status(keys.status),
         source=keys.source,
         rates=_rates(keys.rates),
-        context_tiers=tuple(ContextTier(tier.above_input_tokens, _rates(tier.rates)) for tier in keys.context_tiers),
-        service_tiers={name: _rates(rates) for name, rates in keys.service_tiers.items()} or None,
+        context_tiers=_context_tiers(keys.context_tiers),
+        service_tiers={
+            name: ServiceTier(_rates(tier), _context_tiers(tier.context_tiers))
+            for name, tier in keys.service_tiers.items()
+        }
+        or None,
         windows=tuple(_window(window, holidays) for window in keys.windows),
     )
 
@@ -125,7 +185,15 @@ def _rates(keys: RatesKeys) -> Rates:
         cache_write=keys.input if keys.cache_write is None else keys.cache_write,
         output=keys.output,
         reasoning=keys.output if keys.reasoning is None else keys.reasoning,
+        audio_input=keys.audio_input,
+        image_input=keys.image_input,
+        audio_output=keys.audio_output,
+        image_output=keys.image_output,
     )
+
+
+def _context_tiers(keys: Sequence[ContextTierKeys]) -> tuple[ContextTier, ...]:
+    return tuple(ContextTier(tier.above_input_tokens, _rates(tier.rates)) for tier in keys)
 
 
 def _window(keys: WindowKeys, holidays: Mapping[str, Holidays]) -> Window:
@@ -139,24 +207,38 @@ def _window(keys: WindowKeys, holidays: Mapping[str, Holidays]) -> Window:
     )
 
 
-def _check_row(keys: PriceKeys, spot: Spot, declared: Collection[str]) -> None:
+def _check_row(keys: PriceKeys, spot: Spot, known: Mapping[str, Holidays], declared: Collection[str]) -> None:
     if keys.effective_until is not None and keys.effective_until <= keys.effective_from:
         spot.at("effective_until").wrong(f"price row {keys.id!r} ends before it begins")
-    for index, (lower, higher) in enumerate(pairwise(tier.above_input_tokens for tier in keys.context_tiers), start=1):
-        if higher <= lower:
-            at = spot.at("context_tiers", index, "above_input_tokens")
-            at.wrong(f"context tiers of price row {keys.id!r} do not ascend: {higher} stands after {lower}")
+    _check_ascending(keys.context_tiers, f"price row {keys.id!r}", spot)
+    for name, tier in keys.service_tiers.items():
+        whose = f"service tier {name!r} in price row {keys.id!r}"
+        _check_ascending(tier.context_tiers, whose, spot.at("service_tiers", name))
     for index, window in enumerate(keys.windows):
         here = spot.at("windows", index)
         holidays = window.except_holidays
         if holidays is not None and holidays not in declared:
             near = did_you_mean(holidays, declared)
             here.at("except_holidays").wrong(f"unknown holiday list {holidays!r} in price row {keys.id!r}{near}")
+        days = known.get(holidays or "")
+        if days is not None and days.zone.key != window.zone.key:
+            # A day of one zone is parts of two in another.
+            here.at("zone").wrong(
+                f"window {window.name!r} of price row {keys.id!r} is in the time zone {window.zone.key}, and the days "
+                f"of {days.name!r} are in {days.zone.key}; write both in one"
+            )
         for before in keys.windows[:index]:
             _check_windows(before, window, keys.id, here)
         for (_, end), (start, _) in pairwise(sorted(window.hours)):
             if start < end:
                 here.at("hours").wrong(f"hours of window {window.name!r} in price row {keys.id!r} overlap")
+
+
+def _check_ascending(tiers: Sequence[ContextTierKeys], whose: str, spot: Spot) -> None:
+    for index, (lower, higher) in enumerate(pairwise(tier.above_input_tokens for tier in tiers), start=1):
+        if higher <= lower:
+            at = spot.at("context_tiers", index, "above_input_tokens")
+            at.wrong(f"context tiers of {whose} do not ascend: {higher} stands after {lower}")
 
 
 def _check_windows(before: WindowKeys, window: WindowKeys, row: str, spot: Spot) -> None:
@@ -184,8 +266,12 @@ def _check_ids(rows: Sequence[tuple[PriceRow, Spot]]) -> None:
 
 
 def _check_overlaps(rows: Sequence[tuple[PriceRow, Spot]]) -> None:
+    """Of one model only one row may hold at an instant. Rumours are apart: a rumour may say otherwise than a price."""
     spots = {id(row): spot for row, spot in rows}
-    for held in _live([row for row, _ in rows]).values():
+    groups: dict[tuple[str, bool], list[PriceRow]] = {}
+    for row, _ in sorted(rows, key=lambda one: one[0].effective_from):
+        groups.setdefault((row.model, row.status is Status.RUMOURED), []).append(row)
+    for held in groups.values():
         for row, following in pairwise(held):
             starts = following.effective_from
             if row.effective_from == starts:

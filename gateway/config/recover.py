@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from .leaves import MAY_BE_NULL
 from .mistakes import closest, did_you_mean
-from .shape_book import Keys
+from .shape_book import FORMS, Keys
 from .source import Source
 from .wording import finding, keys_at, known_keys, named, where
 from .yaml_places import Path
@@ -39,6 +39,8 @@ def shaped(source: Source, shape: type[Shape]) -> Shape | None:
             return shape.model_validate(source.data)
         except ValidationError as exc:
             errors = exc.errors(include_url=False)
+        for error in errors:
+            error["loc"] = tuple(part for part in error["loc"] if part not in FORMS)
         if not _recover(source, shape, errors):
             return None
     return None

@@ -28,6 +28,8 @@ def json_schema() -> Json:
 def _plain(schema: Json, key: str) -> Json:
     """A schema of pydantic's without its titles, its empty defaults, and the null that only Python needs."""
     plain = {name: value for name, value in schema.items() if name != "title" and not _empty(name, value)}
+    if "oneOf" in plain:
+        plain["anyOf"] = plain.pop("oneOf")
     if "anyOf" in plain:
         choices = [_plain(one, "") for one in plain.pop("anyOf") if key in MAY_BE_NULL or one != {"type": "null"}]
         plain = {**choices[0], **plain} if len(choices) == 1 else {"anyOf": choices, **plain}

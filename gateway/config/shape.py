@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, TypeAlias
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Discriminator, Field, Tag, WithJsonSchema
 
 from gateway.core.world import DEFAULT_ORGANISATION
 from gateway.policies import POLICIES
@@ -26,7 +26,7 @@ from .leaves import (
     Usd,
     Variable,
 )
-from .shape_book import HolidaysKeys, Keys, ModelKeys, PriceKeys, ProviderKeys
+from .shape_book import ROWS_ALONE, WITH_KEYS, HolidaysKeys, Keys, ModelKeys, PriceKeys, ProviderKeys
 from .shape_rules import BudgetKeys, LimitKeys
 
 _SCORE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 100}
@@ -163,6 +163,26 @@ class TeamKeys(Keys):
     )
 
 
+class RefreshKeys(Keys):
+    """A reviewed file of price rows that is read again while the gateway runs."""
+
+    file: Annotated[str, Field(min_length=1)] = Field(
+        description="The file, beside routes.yaml unless its path is absolute; prices and holidays, as here."
+    )
+    every_s: Seconds = Field(default=60.0, description="How often it is looked at.")
+
+
+class PricesKeys(Keys):
+    """Your own price rows, and a file with further ones."""
+
+    rows: list[PriceKeys] = Field(default=[], description="Price rows, as in a list of them alone.")
+    refresh: RefreshKeys | None = Field(default=None, description="A file of further rows. Absent: none.")
+
+
+def _form(prices: object) -> str:
+    return WITH_KEYS if isinstance(prices, dict | PricesKeys) else ROWS_ALONE
+
+
 class RoutesFile(Keys):
     """routes.yaml: the file that platform teams edit."""
 
@@ -185,9 +205,17 @@ class RoutesFile(Keys):
     models: dict[ModelId, ModelKeys] = Field(
         default={}, description="Further models by id, or other values of known ones."
     )
-    prices: list[PriceKeys] = Field(
-        default=[], description="Your own price rows. They go before shipped rows while they hold."
-    )
+    prices: Annotated[
+        Annotated[list[PriceKeys], Tag(ROWS_ALONE)] | Annotated[PricesKeys, Tag(WITH_KEYS)], Discriminator(_form)
+    ] = Field(default=[], description="Your own price rows. They go before shipped rows while they hold.")
     holidays: dict[Name, HolidaysKeys] = Field(
         default={}, description="Lists of days; one of a known name replaces it."
     )
+
+    @property
+    def price_rows(self) -> list[PriceKeys]:
+        return self.prices.rows if isinstance(self.prices, PricesKeys) else self.prices
+
+    @property
+    def refresh(self) -> RefreshKeys | None:
+        return self.prices.refresh if isinstance(self.prices, PricesKeys) else None

@@ -32,6 +32,9 @@ from .leaves import (
     Zone,
 )
 
+ROWS_ALONE, WITH_KEYS = FORMS = ("<rows>", "<mapping>")
+"""What pydantic puts into the path of an error, to say which form of `prices` it took."""
+
 
 class Keys(BaseModel):
     """A mapping of a file. Unknown keys are mistakes, and no value is guessed from one of another type."""
@@ -57,6 +60,10 @@ class RatesKeys(Keys):
     cache_write: Rate | None = Field(default=None, description="Input written to the prompt cache. Default: input.")
     output: Rate = Field(description="Output tokens.")
     reasoning: Rate | None = Field(default=None, description="Hidden thinking tokens. Default: output.")
+    audio_input: Rate | None = Field(default=None, description="Audio in the prompt. Default: input.")
+    image_input: Rate | None = Field(default=None, description="Images in the prompt. Default: input.")
+    audio_output: Rate | None = Field(default=None, description="Audio in the answer. Default: output.")
+    image_output: Rate | None = Field(default=None, description="Images in the answer. Default: output.")
 
 
 class ContextTierKeys(Keys):
@@ -64,6 +71,14 @@ class ContextTierKeys(Keys):
 
     above_input_tokens: Count = Field(description="The tier holds for prompts of more tokens than this.")
     rates: RatesKeys
+
+
+class ServiceTierKeys(RatesKeys):
+    """Rates of requests that the provider serves in one of its service tiers."""
+
+    context_tiers: list[ContextTierKeys] = Field(
+        default=[], description="Rates of longer prompts in this service tier. None: its rates hold at any size."
+    )
 
 
 class WindowKeys(Keys):
@@ -91,7 +106,7 @@ class PriceKeys(Keys):
     context_tiers: list[ContextTierKeys] = Field(
         default=[], description="Rates of longer prompts, thresholds ascending."
     )
-    service_tiers: dict[Name, RatesKeys] = Field(
+    service_tiers: dict[Name, ServiceTierKeys] = Field(
         default={}, description="Rates by the service tier that the provider reports."
     )
     windows: list[WindowKeys] = Field(default=[], description="Other rates at some hours of the week.")
@@ -167,6 +182,13 @@ class BookProvider(ProviderKeys):
     """The provider of a price book file: as under providers, with its name."""
 
     name: Name = Field(description="The first part of its models' ids.")
+
+
+class ReviewedFile(Keys):
+    """The file of `refresh`: rows that go before shipped ones, and lists of days."""
+
+    holidays: dict[Name, HolidaysKeys] = Field(default={})
+    prices: list[PriceKeys]
 
 
 class BookFile(Keys):

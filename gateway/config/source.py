@@ -5,10 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .mistakes import Mistake
 from .yaml_places import Document, Path, Place, read_yaml
+
+
+class Text(NamedTuple):
+    """A file as it was read. `name` is what messages call it."""
+
+    name: str
+    raw: bytes
 
 
 class Source:

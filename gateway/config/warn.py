@@ -12,9 +12,10 @@ from gateway.core.world import DEFAULT_ORGANISATION, World
 from .files import File, listed
 from .mistakes import Mistake, did_you_mean
 from .modes import Mode
+from .prices import HOLIDAYS_NEEDED, all_files
 from .rules import key_ids
 from .shape import RoutesFile
-from .shape_book import BookFile
+from .shape_book import BookFile, ReviewedFile
 from .source import Spot
 
 _SOON = timedelta(days=30)
@@ -26,13 +27,14 @@ _SHORT_KEY = 20
 def find_warnings(
     books: Sequence[File[BookFile]],
     routes: File[RoutesFile],
+    reviewed: File[ReviewedFile] | None,
     world: World,
     modes: Mapping[str, Mode],
     env: Mapping[str, str],
     now: datetime,
 ) -> tuple[Mistake, ...]:
     found = {
-        *_holiday_warnings(books, routes, now),
+        *_holiday_warnings(books, routes, reviewed, now),
         *_key_warnings(routes, env),
         *_rule_warnings(routes),
     }
@@ -90,12 +92,15 @@ def _not_for_long(model: Model, now: datetime) -> str | None:
     return f"is retired by its provider on {model.deprecated_on}, in {(model.deprecated_on - now.date()).days} days"
 
 
-def _holiday_warnings(books: Sequence[File[BookFile]], routes: File[RoutesFile], now: datetime) -> Iterator[Mistake]:
-    files: list[File[BookFile] | File[RoutesFile]] = [*books, routes]
+def _holiday_warnings(
+    books: Sequence[File[BookFile]], routes: File[RoutesFile], reviewed: File[ReviewedFile] | None, now: datetime
+) -> Iterator[Mistake]:
+    files = all_files(books, routes, reviewed)
     latest = {name: (keys, file.spot) for file in files for name, keys in file.keys.holidays.items()}
     for name, (keys, spot) in latest.items():
         if keys.covers.until - now.date() <= _HOLIDAYS_SOON:
-            why = f"holiday list {name!r} ends on {keys.covers.until}; days after it are priced as working days"
+            last = keys.covers.until - HOLIDAYS_NEEDED
+            why = f"holiday list {name!r} ends on {keys.covers.until}; after {last} it is refused where a row needs it"
             yield spot.at("holidays", name, "covers", "until").mistake(why)
 
 

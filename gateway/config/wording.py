@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic_core import ErrorDetails
@@ -28,6 +29,10 @@ def where(path: Path) -> str:
     """The thing a path lies in: ('routes', 'auto') -> "route 'auto'"."""
     if not path:
         return "the file"
+    if path[:2] == ("prices", "rows") and len(path) > 2:
+        path = ("prices", *path[2:])
+    elif path[0] == "prices" and len(path) > 1 and isinstance(path[1], str):
+        return f"'{path[-1]}' of 'prices'"
     thing = _THINGS.get(str(path[0]))
     if thing is None or len(path) == 1:
         return f"'{path[0]}'"
@@ -38,6 +43,8 @@ def where(path: Path) -> str:
 
 def named(path: Path) -> str:
     """A value as the subject of a sentence: "'max_attempts' in route 'auto'"."""
+    if path[:2] == ("prices", "rows") and len(path) > 2:
+        path = ("prices", *path[2:])
     last = path[-1] if path else None
     if isinstance(last, int):
         return f"entry {last + 1} of {named(path[:-1])}" if len(path) > 2 else where(path)
@@ -86,14 +93,14 @@ def _kind(value: object) -> str:
 def keys_at(shape: type[Keys], path: Path) -> type[Keys] | None:
     """The mapping that stands at a path of a file of this shape, if it is one with known keys."""
     current: Any = shape
-    for part in path:
+    for part, inner in zip_longest(path, path[1:]):
         if isinstance(current, type) and issubclass(current, Keys):
             current = next((field.annotation for name, field in _fields(current) if name == part), None)
         elif get_origin(current) in (dict, list):
             current = get_args(current)[-1]
         else:
             return None
-        current = _bare(current)
+        current = _bare(current, inner)
     return current if isinstance(current, type) and issubclass(current, Keys) else None
 
 
@@ -105,13 +112,16 @@ def _fields(shape: type[Keys]) -> list[tuple[str, Any]]:
     return [(field.alias or name, field) for name, field in shape.model_fields.items()]
 
 
-def _bare(annotation: Any) -> Any:
-    """Without Annotated and without "or None"."""
+def _bare(annotation: Any, inner: str | int | None) -> Any:
+    """Without Annotated and without "or None"; of a list or a mapping, the one that has such a part inside."""
     while True:
         origin = get_origin(annotation)
         if origin is Annotated:
             annotation = get_args(annotation)[0]
         elif origin in (Union, types.UnionType):
-            annotation = next(one for one in get_args(annotation) if one is not type(None))
+            forms = [_bare(one, inner) for one in get_args(annotation) if one is not type(None)]
+            lists = [one for one in forms if get_origin(one) is list]
+            others = [one for one in forms if get_origin(one) is not list]
+            annotation = next(iter(lists + others if isinstance(inner, int) else others + lists))
         else:
             return annotation

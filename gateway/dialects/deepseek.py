@@ -31,7 +31,9 @@ class DeepSeek:
         if tokens is None:
             return None
         # Hits are inside prompt_tokens, so they are taken out before pricing; billing both would charge a hit twice.
-        return disjoint(tokens, cached=tokens.prompt_cache_hit_tokens)
+        # The same count comes under OpenAI's name too; whoever serves these models may send that one alone.
+        hits = tokens.prompt_cache_hit_tokens
+        return disjoint(tokens, cached=tokens.prompt.cached_tokens if hits is None else hits)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return error_from(status, headers, body, self.name)

@@ -1,6 +1,7 @@
 """Google's OpenAI-compatible wire: usage repeats in every chunk, and thinking shows only in the total.
 
-total_tokens - (prompt_tokens + completion_tokens) are thinking tokens; they are billed as output.
+total_tokens - (prompt_tokens + completion_tokens) are thinking tokens; they are billed as output. Should they be stated
+in completion_tokens_details as well, they are counted once.
 Errors come as a JSON array, with numbers as codes.
 """
 
@@ -15,7 +16,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
-from .shape import PromptDetails, capped, disjoint, error_from, fields_for, read_tokens
+from .shape import capped, disjoint, error_from, fields_for, read_tokens
 
 
 class Google:
@@ -30,9 +31,8 @@ class Google:
         tokens = read_tokens(raw)
         if tokens is None:
             return None
-        details = tokens.prompt_tokens_details or PromptDetails()
         stated = max(tokens.prompt_tokens or 0, 0) + max(tokens.completion_tokens or 0, 0)
-        return disjoint(tokens, cached=details.cached_tokens, hidden=(tokens.total_tokens or 0) - stated)
+        return disjoint(tokens, cached=tokens.prompt.cached_tokens, hidden=(tokens.total_tokens or 0) - stated)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         if status == 400 and b"API_KEY_INVALID" in body:

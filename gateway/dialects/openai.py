@@ -1,4 +1,7 @@
-"""OpenAI's wire: cached and cache-written tokens sit inside prompt_tokens, reasoning inside completion_tokens."""
+"""OpenAI's wire: everything that has a detail sits inside prompt_tokens or completion_tokens.
+
+Cached, cache-written, audio and image tokens are parts of the prompt; reasoning and audio of the completion.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
-from .shape import PromptDetails, capped, disjoint, error_from, fields_for, pop_limit, read_tokens
+from .shape import capped, disjoint, error_from, fields_for, pop_limit, read_tokens
 
 # These refuse `max_tokens` and want `max_completion_tokens`, which means the same for the caller.
 _RENAMED_LIMIT = re.compile(r"(gpt-[5-9]|o\d)")
@@ -35,8 +38,7 @@ class OpenAI:
         tokens = read_tokens(raw)
         if tokens is None:
             return None
-        details = tokens.prompt_tokens_details or PromptDetails()
-        return disjoint(tokens, cached=details.cached_tokens, written=details.cache_write_tokens)
+        return disjoint(tokens, cached=tokens.prompt.cached_tokens, written=tokens.prompt.cache_write_tokens)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         return error_from(status, headers, body, self.name)

@@ -20,24 +20,44 @@ MOST_MESSAGE_CHARS = 2_000
 _CODE = re.compile(r"[\w.-]{1,64}")
 
 
-class Tokens(msgspec.Struct):
-    """The usage object of a chat completion, as far as it is billed."""
+class Totals(msgspec.Struct):
+    """The counts that a usage object is worth nothing without."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
+
+
+class Tokens(Totals):
+    """The usage object of a chat completion, as far as it is billed."""
+
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
     prompt_cache_hit_tokens: int | None = None
 
+    @property
+    def prompt(self) -> PromptDetails:
+        return self.prompt_tokens_details or _NO_PROMPT_DETAILS
 
-class PromptDetails(msgspec.Struct):
+    @property
+    def completion(self) -> CompletionDetails:
+        return self.completion_tokens_details or _NO_COMPLETION_DETAILS
+
+
+class PromptDetails(msgspec.Struct, frozen=True):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
-class CompletionDetails(msgspec.Struct):
+class CompletionDetails(msgspec.Struct, frozen=True):
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+_NO_PROMPT_DETAILS, _NO_COMPLETION_DETAILS = PromptDetails(), CompletionDetails()
 
 
 class ProviderError(msgspec.Struct):
@@ -55,6 +75,7 @@ class _Envelope(msgspec.Struct):
 
 
 _tokens = msgspec.json.Decoder(Tokens)
+_totals = msgspec.json.Decoder(Totals)
 _envelope: msgspec.json.Decoder[_Envelope | list[_Envelope]] = msgspec.json.Decoder(_Envelope | list[_Envelope])
 _options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
@@ -93,11 +114,18 @@ def capped(
 
 
 def read_tokens(raw: bytes) -> Tokens | None:
-    """The usage object; None when it is not one, states no prompt or completion, or nothing believable."""
+    """The usage object; None when it is not one, states no prompt or completion, or nothing believable.
+
+    Details that cannot be read are as good as none: the totals stand, and no discount is guessed.
+    """
     try:
         tokens = _tokens.decode(raw)
     except UNREADABLE:
-        return None
+        try:
+            totals = _totals.decode(raw)
+        except UNREADABLE:
+            return None
+        tokens = Tokens(totals.prompt_tokens, totals.completion_tokens, totals.total_tokens)
     if tokens.prompt_tokens is None or tokens.completion_tokens is None:
         return None
     counts = (tokens.prompt_tokens, tokens.completion_tokens, tokens.total_tokens or 0)
@@ -107,25 +135,40 @@ def read_tokens(raw: bytes) -> Tokens | None:
 def disjoint(tokens: Tokens, *, cached: int | None, written: int | None = None, hidden: int = 0) -> Usage:
     """Disjoint classes of a usage object.
 
-    cached and written are parts of the prompt, the reasoning that is shown is a part of the completion; `hidden`
-    reasoning stands beside both. A part is never negative and never more than what is left of its whole.
+    cached, written, audio and images are parts of the prompt; reasoning, audio and images parts of the completion.
+    `hidden` is reasoning that the completion does not count. A part is never negative and never more than what is left
+    of its whole.
+
+    Cached tokens may be audio or images too, and no provider says which. They are counted once, and taken to be text as
+    far as there is text: the discount is the smaller one.
     """
     prompt, completion = max(tokens.prompt_tokens or 0, 0), max(tokens.completion_tokens or 0, 0)
-    spent = tokens.completion_tokens_details
-    from_cache = _within(cached, prompt)
-    to_cache = _within(written, prompt - from_cache)
-    shown = _within(spent.reasoning_tokens if spent else None, completion)
+    from_cache, prompt = _part(cached, prompt)
+    to_cache, prompt = _part(written, prompt)
+    heard, prompt = _part(tokens.prompt.audio_tokens, prompt)
+    seen, prompt = _part(tokens.prompt.image_tokens, prompt)
+    spoken, completion = _part(tokens.completion.audio_tokens, completion)
+    drawn, completion = _part(tokens.completion.image_tokens, completion)
+    hidden = max(hidden, 0)
+    # Reasoning that is stated and hidden at once is the same reasoning.
+    shown, completion = _part((tokens.completion.reasoning_tokens or 0) - hidden, completion)
     return Usage(
-        input=prompt - from_cache - to_cache,
+        input=prompt,
         cached_input=from_cache,
         cache_write=to_cache,
-        output=completion - shown,
-        reasoning=shown + max(hidden, 0),
+        output=completion,
+        reasoning=shown + hidden,
+        audio_input=heard,
+        image_input=seen,
+        audio_output=spoken,
+        image_output=drawn,
     )
 
 
-def _within(part: int | None, whole: int) -> int:
-    return min(max(part or 0, 0), whole)
+def _part(stated: int | None, left: int) -> tuple[int, int]:
+    """A part of what is left, and what is left after it."""
+    part = min(max(stated or 0, 0), left)
+    return part, left - part
 
 
 def error_from(status: int, headers: Mapping[str, str], body: bytes, provider: str) -> GatewayError:

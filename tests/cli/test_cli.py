@@ -100,3 +100,82 @@ def test_a_new_key_is_shown_with_the_line_that_lets_it_in():
 
 def test_the_schema_is_the_committed_one():
     assert json.loads(run("schema").stdout) == json.loads((ROOT / "routes.schema.json").read_text())
+
+
+def test_prices_lists_every_priced_model_with_its_row_and_what_comes_next():
+    done = run("prices", "--at", "2026-11-24T12:00:00Z")
+
+    assert done.returncode == 0
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if "/" in line.split("  ")[0]}
+    assert len(lines) == 37
+    argon = lines["google/gemini-4-argon"].split()
+    assert argon[1:4] == ["2", "0.1", "2"]
+    assert argon[-3:] == ["announced", "2026-12-01T00:00:00Z", "gemini-4-argon@2026-12-01"]
+
+
+def test_prices_of_one_model_show_every_tier_and_json_says_the_same():
+    done = run("prices", "gpt-5.5", "--at", "2026-11-24")
+    plain = json.loads(run("prices", "gpt-5.5", "--at", "2026-11-24", "--json").stdout)
+
+    assert re.search(r"flex +> 272000 +5 +0\.5 +5 +22\.5", done.stdout)
+    (one,) = plain
+    assert one["price"]["id"] == "gpt-5.5@2026-04-23"
+    sizes = {(tier["service_tier"], tier["above_input_tokens"]): tier["rates"] for tier in one["price"][PER_MILLION]}
+    assert sizes["flex", 272_000]["output"] == "22.5"
+    assert one["next"] is None
+
+
+PER_MILLION = "usd_per_million_tokens"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("gpt-55",), "no model is named 'gpt-55'"),
+        (("import",), "say which catalogue is read: --from litellm or --from genai-prices"),
+        (("--fail",), "--fail has no meaning in `gateway prices`"),
+        (("drift", "--from", "litellm"), "--from has no meaning in `gateway prices drift`"),
+        (("import", "openai/nonsense", "--from", "litellm"), "neither the price book nor litellm has a price"),
+        (("drift", "--known", "/absent.yaml"), "/absent.yaml: no such file"),
+    ],
+)
+def test_prices_refuses_what_it_cannot_do(words, says):
+    done = run("prices", *words)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert says in done.stderr
+
+
+def test_a_model_without_a_price_then_says_when_it_has_one_and_exits_1():
+    done = run("prices", "gpt-6-luna", "--at", "2026-09-01")
+
+    assert done.returncode == 1
+    assert done.stdout == (
+        "openai/gpt-6-luna at 2026-09-01T00:00:00Z: no price; the next row, gpt-6-luna@2026-09-22, begins "
+        "2026-09-22T00:00:00Z\n"
+    )
+
+
+def test_drift_fails_a_build_only_when_it_is_new(tmp_path):
+    (tmp_path / "none.yaml").write_text("known: []\n")
+
+    known, new = (
+        run("prices", "drift", "--fail"),
+        run("prices", "drift", "--fail", "--known", str(tmp_path / "none.yaml")),
+    )
+
+    assert (known.returncode, new.returncode) == (0, 1)
+    assert "new: 0" in known.stdout
+    assert "litellm alone; genai-prices does not say" in new.stdout
+
+
+def test_import_writes_rows_to_review_and_touches_nothing_else(tmp_path):
+    out = tmp_path / "rows.yaml"
+    before = (ROOT / "gateway" / "pricebook" / "openai.yaml").read_bytes()
+
+    done = run("prices", "import", "openai/gpt-audio", "--from", "genai-prices", "--out", str(out))
+
+    assert done.returncode == 0
+    assert 'audio_input: "32"' in out.read_text()
+    assert f"1 rows proposed, in {out}" in done.stdout
+    assert (ROOT / "gateway" / "pricebook" / "openai.yaml").read_bytes() == before

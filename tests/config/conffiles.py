@@ -89,7 +89,9 @@ prices:
     context_tiers:
       - {above_input_tokens: 1000, rates: {input: 1, output: 2}}
       - {above_input_tokens: 2000, rates: {input: 3, output: 4}}
-    service_tiers: {flex: {input: "0.05", output: "0.15"}}
+    service_tiers:
+      flex: {input: "0.05", output: "0.15", audio_input: "0.5"}
+      priority: {input: "0.2", output: "0.6", context_tiers: [{above_input_tokens: 1000, rates: {input: 2, output: 4}}]}
     windows:
       - name: night
         zone: Europe/Paris
@@ -117,9 +119,9 @@ def loaded(tmp_path, text, env=(), now=NOW) -> Loaded:
     return load(path, dict(env), now=now, pricebook=BOOK)
 
 
-def mistakes(tmp_path, text, env=()) -> tuple[Mistake, ...]:
+def mistakes(tmp_path, text, env=(), now=NOW) -> tuple[Mistake, ...]:
     try:
-        loaded(tmp_path, text, env)
+        loaded(tmp_path, text, env, now)
     except ConfigError as error:
         return error.mistakes
     return ()

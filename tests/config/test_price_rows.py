@@ -28,6 +28,7 @@ WINDOW = """\
         rates: {input: "2", output: "4"}
 """
 
+EXCEPT = "        except_holidays: cn-public\n"
 SECOND_WINDOW = WINDOW.replace("    windows:\n", "").replace("peak", "late").replace("09:00-12:00", "12:00-24:00")
 
 HOLIDAYS = "holidays:\n  ours: {zone: Asia/Shanghai, covers: {from: 2026-01-01, until: 2026-12-31}, source: us, "
@@ -99,6 +100,26 @@ CASES = {
         "      - {above_input_tokens: 200, rates: {input: 1, output: 1}}  # <-\n",
         "context tiers of price row 'own@1' do not ascend: 200 stands after 200",
     ),
+    "a service tier's context tiers that do not ascend": (
+        ROW + "    service_tiers:\n      flex:\n        input: 1\n        output: 1\n        context_tiers:\n"
+        "          - {above_input_tokens: 200, rates: {input: 1, output: 1}}\n"
+        "          - {above_input_tokens: 100, rates: {input: 1, output: 1}}  # <-\n",
+        "context tiers of service tier 'flex' in price row 'own@1' do not ascend: 100 stands after 200",
+    ),
+    "a negative price of audio": (
+        ROW.replace('output: "2"}', 'output: "2", audio_input: "-1"}  # <-'),
+        "'audio_input' in 'rates' of price row 1 is no price: '-1' must be zero or more, with at most 6 decimals, "
+        "in dollars per million tokens",
+    ),
+    "two rumours from one instant": (
+        (ROW + SECOND).replace("announced", "rumoured").replace("2027-02-01T00:00:00Z", "2027-01-01T00:00:00Z  # <-"),
+        "price row 'own@2' overlaps 'own@1': both begin at 2027-01-01T00:00:00Z",
+    ),
+    "days of another zone": (
+        ROW + WINDOW.replace("Asia/Shanghai", "Asia/Hong_Kong  # <-"),
+        "window 'peak' of price row 'own@1' is in the time zone Asia/Hong_Kong, and the days of 'cn-public' are in "
+        "Asia/Shanghai; write both in one",
+    ),
     "an unknown zone": (
         ROW + WINDOW.replace("Asia/Shanghai", "Asia/Shangai  # <-"),
         "'zone' in 'windows' of price row 1 is 'Asia/Shangai', not a time zone such as Asia/Shanghai; did you mean "
@@ -139,7 +160,7 @@ CASES = {
         "two windows of price row 'own@1' have the name 'peak'; the ledger names them",
     ),
     "windows in two zones": (
-        ROW + WINDOW + SECOND_WINDOW.replace("Asia/Shanghai", "UTC  # <-"),
+        ROW + WINDOW + SECOND_WINDOW.replace("Asia/Shanghai", "UTC  # <-").replace(EXCEPT, ""),
         "windows 'peak' and 'late' of price row 'own@1' are in different time zones; write both in one",
     ),
     "a holiday outside its period": (
@@ -165,6 +186,47 @@ def test_a_mistake_in_a_price_row(tmp_path, rows, message):
 
 def test_windows_that_meet_do_not_overlap(tmp_path):
     assert mistakes(tmp_path, MINIMAL + ROW + WINDOW + SECOND_WINDOW) == ()
+
+
+def test_a_rumour_may_say_otherwise_than_a_price(tmp_path):
+    rumour = SECOND.replace("announced", "rumoured").replace("2027-02-01", "2027-01-01")
+
+    assert mistakes(tmp_path, MINIMAL + ROW + rumour) == ()
+
+
+# Days off -----------------------------------------------------------------------------------------------------------
+
+ENDS = (
+    "holiday list 'cn-public' ends on 2026-12-31, and price row 'flash@2026-01-01' needs its days beyond: enter those "
+    "of the following year, or end the row"
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "refused"), [(datetime(2026, 12, 1, 12, tzinfo=UTC), False), (datetime(2026, 12, 2, 12, tzinfo=UTC), True)]
+)
+def test_a_holiday_list_must_reach_30_days_ahead(tmp_path, now, refused):
+    found = mistakes(tmp_path, MINIMAL, now=now)
+
+    assert [(one.file, one.line, one.message) for one in found] == [
+        ("gateway/pricebook/deepseek.yaml", 3, ENDS)
+    ] * refused
+
+
+def test_a_holiday_list_that_ended_is_refused_too(tmp_path):
+    assert [one.message for one in mistakes(tmp_path, MINIMAL, now=datetime(2028, 1, 1, tzinfo=UTC))] == [ENDS]
+
+
+def test_a_longer_list_of_that_name_in_routes_yaml_will_do(tmp_path):
+    ours = HOLIDAYS.replace("ours", "cn-public").replace("until: 2026", "until: 2027") + "dates: [2027-01-01]}"
+
+    assert mistakes(tmp_path, MINIMAL + ours, now=datetime(2026, 12, 20, tzinfo=UTC)) == ()
+
+
+def test_a_row_that_ends_with_the_list_needs_no_further_days(tmp_path):
+    flat = ROW.replace("openai/small", "deepseek/flash").replace("2027-01-01T00:00:00Z", "2026-12-31T16:00:00Z")
+
+    assert mistakes(tmp_path, MINIMAL + flat, now=datetime(2026, 12, 20, tzinfo=UTC)) == ()
 
 
 def at(month, day=1, hour=0, year=2026):

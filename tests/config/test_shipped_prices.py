@@ -1,13 +1,14 @@
 """The shipped price book on real events: what a million tokens cost, worked out by hand from the published prices."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
 from conffiles import ROOT
 
 from gateway.config import load
-from gateway.core.money import nano_from_usd
+from gateway.core.money import nano_from_usd, usd_per_million
 from gateway.core.pricing import Usage
 
 BEIJING = ZoneInfo("Asia/Shanghai")
@@ -82,6 +83,28 @@ def test_deepseek_weekends_are_off_peak_only_since_2026_08_23(prices):
     assert per_million(prices, model, beijing(2026, 8, 29, 9, 30)) == (0.66, 0.022, 1.98)
 
 
+def test_deepseek_v4_1_flash_cut_the_price_at_noon_in_beijing_on_2026_09_10(prices):
+    model = "deepseek/deepseek-flash"  # a Thursday: peak until noon, and again from 14:00
+
+    assert per_million(prices, model, beijing(2026, 9, 10, 11, 59, 59)) == (0.44, 0.014, 1.32)
+    assert per_million(prices, model, beijing(2026, 9, 10, 12)) == OFF
+    assert per_million(prices, model, beijing(2026, 9, 10, 14)) == PEAK
+
+
+@pytest.mark.parametrize(
+    ("model", "day", "before", "after"),
+    [
+        ("openai/o3", (2025, 6, 10), (10.0, 2.5, 40.0), (2.0, 0.5, 8.0)),  # minus 80 %
+        ("openai/gpt-5.6-sol", (2026, 8, 21), (5.0, 0.5, 30.0), (4.0, 0.4, 20.0)),  # a promotion
+    ],
+)
+def test_a_cut_takes_effect_with_its_day(prices, model, day, before, after):
+    cut = datetime(*day, tzinfo=UTC)
+
+    assert per_million(prices, model, cut - timedelta(seconds=1)) == before
+    assert per_million(prices, model, cut) == after
+
+
 @pytest.mark.parametrize(
     ("model", "before", "after"),
     [
@@ -108,7 +131,7 @@ def test_argon_doubles_to_the_second(prices):
     assert after == (4.0, 0.2, 20.0)
 
 
-@pytest.mark.parametrize("name", ["gemini-3.6-flash", "gemini-3.8-flash"])
+@pytest.mark.parametrize("name", ["gemini-3.6-flash", "gemini-3.7-flash", "gemini-3.8-flash"])
 def test_gemini_flash_doubles_with_the_new_year(prices, name):
     before = per_million(prices, f"google/{name}", datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC))
     after = per_million(prices, f"google/{name}", datetime(2027, 1, 1, tzinfo=UTC))
@@ -131,6 +154,64 @@ def test_a_flex_request_bills_half(prices):
     assert price.cost(MILLION_IN) == nano_from_usd("10")  # beyond 272,000: twice $5
     assert price.cost(SMALL_OUT) == nano_from_usd("0.03")
     assert price.cost(SMALL_OUT, "flex") == nano_from_usd("0.015")
+
+
+NOVEMBER = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("model", "tier", "tokens", "dollars"),
+    [
+        # 272,000 prompt tokens and 1,000 of output, then one prompt token more
+        ("openai/gpt-5.4", "flex", 272_000, "0.3475"),  # 0.34 + 0.0075
+        ("openai/gpt-5.4", "flex", 272_001, "0.6912525"),  # 0.6800025 + 0.01125
+        ("openai/gpt-5.4", "priority", 272_001, "1.390005"),  # no cliff: 1.360005 + 0.03
+        ("openai/gpt-5.5", "fast", 272_001, "3.4750125"),  # no cliff: 3.4000125 + 0.075
+        ("openai/gpt-5.6-luna", "flex", 272_001, "0.0553002"),  # 0.0544002 + 0.0009
+        ("openai/gpt-5.6-luna", "priority", 272_000, "0.1112"),  # 0.1088 + 0.0024
+        ("openai/gpt-5.6-luna", "priority", 272_001, "0.2212008"),  # 0.2176008 + 0.0036
+        ("openai/gpt-5.6-luna", "fast", 272_001, "0.2212008"),
+        ("openai/gpt-6-astra", "priority", 272_001, "11.03004"),  # 10.88004 + 0.15
+        # 200,000 at Google
+        ("google/gemini-2.5-pro", "priority", 200_000, "0.468"),  # 0.45 + 0.018
+        ("google/gemini-2.5-pro", "priority", 200_001, "0.9270045"),  # 0.9000045 + 0.027
+        ("google/gemini-2.5-pro", "flex", 200_001, "0.25750125"),  # 0.25000125 + 0.0075
+        ("google/gemini-3.1-pro-preview", "priority", 200_001, "1.4724072"),  # 1.4400072 + 0.0324
+        ("google/gemini-3.1-pro-preview", "flex", 200_001, "0.409002"),  # 0.400002 + 0.009
+    ],
+)
+def test_a_service_tier_past_a_context_cliff(prices, model, tier, tokens, dollars):
+    cost = prices.at(model, NOVEMBER).cost(Usage(input=tokens, output=1_000), tier)
+
+    # The row's price may end in a fraction of a nano-dollar, and is rounded up once.
+    assert cost == -(-int(Decimal(dollars) * 10**12) // 1_000)
+
+
+@pytest.mark.parametrize(
+    ("model", "tier", "audio"),
+    [
+        ("google/gemini-2.5-flash", None, "1"),
+        ("google/gemini-2.5-flash", "flex", "0.5"),
+        ("google/gemini-2.5-flash", "priority", "1.8"),
+        ("google/gemini-2.5-flash-lite", None, "0.3"),
+        ("google/gemini-3-flash-preview", None, "1"),
+        ("google/gemini-3.1-flash-lite", "priority", "0.9"),
+        ("google/gemini-2.5-pro", None, "1.25"),  # as text
+        ("google/gemini-3.8-flash", None, "0.75"),  # as text
+    ],
+)
+def test_audio_in_the_prompt(prices, model, tier, audio):
+    assert prices.at(model, NOVEMBER).cost(Usage(audio_input=1_000), tier) * 1_000 == nano_from_usd(audio)
+
+
+def test_money_for_a_long_request_is_held_at_the_dearest_tier_it_may_be_served_in(prices):
+    luna = prices.at("openai/gpt-5.6-luna", NOVEMBER)
+
+    short, long, standard = luna.dearest(1_000, None), luna.dearest(300_000, "auto"), luna.dearest(300_000, "default")
+
+    assert [usd_per_million(rate) for rate in (short.input, short.output)] == ["0.4", "2.4"]
+    assert [usd_per_million(rate) for rate in (long.input, long.output)] == ["0.8", "3.6"]
+    assert [usd_per_million(rate) for rate in (standard.input, standard.output)] == ["0.4", "1.8"]
 
 
 def test_every_shipped_row_names_its_day_in_its_id(prices):

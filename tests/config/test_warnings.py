@@ -112,7 +112,7 @@ def test_a_holiday_list_that_ends_within_60_days(tmp_path, now, count):
     # the list of the test book ends on 2026-12-31
     found = loaded(tmp_path, MINIMAL, now=now).warnings
 
-    said = "holiday list 'cn-public' ends on 2026-12-31; days after it are priced as working days"
+    said = "holiday list 'cn-public' ends on 2026-12-31; after 2026-12-01 it is refused where a row needs it"
     assert [(one.file, one.line, one.message) for one in found] == [
         ("gateway/pricebook/deepseek.yaml", 3, said)
     ] * count

@@ -32,9 +32,10 @@ SHAPES = {"": SCHEMA, **SCHEMA["definitions"]}
 SECTIONS = {
     "": "routes.yaml", "ServerKeys": "server", "DefaultsKeys": "defaults", "RouteKeys": "routes",
     "TimeoutKeys": "timeouts", "CacheKeys": "cache", "TeamKeys": "teams", "TeamKeyKeys": "keys",
-    "ProviderKeys": "providers", "ModelKeys": "models", "QualityKeys": "quality", "PriceKeys": "prices",
-    "RatesKeys": "rates", "ContextTierKeys": "context_tiers", "WindowKeys": "windows", "HolidaysKeys": "holidays",
-    "CoversKeys": "covers", "BudgetKeys": "budgets", "LimitKeys": "limits", "StepDownKeys": "step_down",
+    "ProviderKeys": "providers", "ModelKeys": "models", "QualityKeys": "quality", "PricesKeys": "prices",
+    "RefreshKeys": "refresh", "PriceKeys": "price rows", "RatesKeys": "rates", "ContextTierKeys": "context_tiers",
+    "ServiceTierKeys": "service_tiers", "WindowKeys": "windows", "HolidaysKeys": "holidays", "CoversKeys": "covers",
+    "BudgetKeys": "budgets", "LimitKeys": "limits", "StepDownKeys": "step_down",
 }  # fmt: skip
 """Where docs/configuration.md holds the table of each mapping of routes.yaml."""
 

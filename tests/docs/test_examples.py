@@ -115,6 +115,7 @@ EXCERPTS = [block for block in BLOCKS if block.language == "yaml"]
 def test_every_piece_of_configuration_is_good(block, tmp_path):
     text = block.text if "routes:" in block.text.splitlines() else block.text + ROUTES
     (tmp_path / "routes.yaml").write_text(text)
+    (tmp_path / "reviewed-prices.yaml").write_text("prices: []\n")
 
     assert load(tmp_path / "routes.yaml", {}, now=datetime(2026, 11, 24, tzinfo=UTC)).warnings == ()
 
