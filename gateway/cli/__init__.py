@@ -18,6 +18,8 @@ COMMANDS = {
     "check": "find every mistake in routes.yaml; nothing is started",
     "explain": "how a request would be routed now; nothing is sent",
     "spend": "spend, baseline and savings from the ledger",
+    "export": "the ledger as FOCUS 1.4, CSV or Parquet",
+    "reconcile": "the ledger against a provider's invoice or usage export",
     "keys": "make a new API key and the line that routes.yaml needs",
     "schema": "print the JSON Schema of routes.yaml, for editors",
     "demo": "simulated providers, steady traffic, and a price cut to watch",
