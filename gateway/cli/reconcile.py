@@ -87,10 +87,10 @@ def _against(invoice: Invoice, engine: Engine, market: Market, arguments: argpar
     title = f"{invoice.name} ({invoice.layout.name}, days in {invoice.layout.zone or 'UTC'})"
     work = _by_attempt if arguments.per_attempt else _by_day
     report = work(invoice, names, reader, arguments)
-    print(to_json(title, report) if arguments.json else render(title, report), end="\n" if arguments.json else "")
+    print(f"{to_json(title, report)}\n" if arguments.json else render(title, report), end="", flush=True)
     if arguments.apply and isinstance(report, AttemptReport):
         corrected = _apply(engine, report)
-        print(f"{len(corrected)} uncertain attempts are settled now", file=sys.stderr)
+        print(f"uncertain attempts that are settled now: {len(corrected)}", file=sys.stderr)
         return DIFFER if any(one.attempt_id not in corrected for one in report.findings) else AGREE
     return DIFFER if report.findings else AGREE
 

@@ -11,6 +11,7 @@ from gateway.core.money import usd
 from .attempts import AttemptFinding, AttemptReport
 from .reconcile import Finding, Report
 
+_INDENT = "\n    "
 _WORDS = {"prompt": "input", "input": "input without cached", "cached_input": "cached input", "output": "output"}
 
 
@@ -60,17 +61,18 @@ def _against(invoice: int | None, booked: int) -> str:
 
 def _by_day(found: Finding) -> str:
     days = str(found.first) if found.first == found.last else f"{found.first} to {found.last}"
-    parts = [f"{days}  {found.model}  {found.what}: {_against(found.invoice_nano, found.booked_nano)}"]
+    parts = [f"{days}  {found.model}  {found.what}", _against(found.invoice_nano, found.booked_nano)]
     if found.uncertain_attempts:
-        can = "which can explain it" if found.explained else "which cannot explain it"
-        parts.append(f"${usd(found.uncertain_nano)} of {found.uncertain_attempts} attempts is uncertain, {can}")
-    return "; ".join([*parts, *_tokens(found.tokens), *_lines(found.lines)])
+        can = "can" if found.explained else "cannot"
+        unsure = f"${usd(found.uncertain_nano)} is uncertain ({found.uncertain_attempts} of the attempts)"
+        parts.append(f"{unsure}, which {can} explain it")
+    return _INDENT.join([*parts, *_tokens(found.tokens), *_lines(found.lines)])
 
 
 def _by_attempt(found: AttemptFinding) -> str:
-    money = _against(0 if found.bill_nano is None and not found.lines else found.bill_nano, found.booked_nano)
-    told = f"{found.day}  {found.attempt_id}  {found.model}  {found.fault}: {money}"
-    return "; ".join([told, *_tokens(found.tokens), *_lines(found.lines)])
+    billed = found.bill_nano if found.lines else 0
+    parts = [f"{found.day}  {found.attempt_id}  {found.model}  {found.fault}", _against(billed, found.booked_nano)]
+    return _INDENT.join([*parts, *_tokens(found.tokens), *_lines(found.lines)])
 
 
 def _tokens(tokens: dict[str, tuple[int, int]]) -> list[str]:

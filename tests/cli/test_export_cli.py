@@ -223,10 +223,10 @@ def test_what_an_uncertain_attempt_was_billed_is_booked_once_by_correcting_rows(
     assert f"r29.1  {MODEL}  uncertain, and the bill knows better" in said
 
     done = run(folder, "reconcile", "bill.csv", "--per-attempt", "--apply")
-    assert "1 uncertain attempts are settled now" in done.stderr
+    assert "uncertain attempts that are settled now: 1" in done.stderr
     assert "no difference" in run(folder, "reconcile", "bill.csv", "--per-attempt").stdout
     assert (
-        "0 uncertain attempts are settled now"
+        "uncertain attempts that are settled now: 0"
         in run(folder, "reconcile", "bill.csv", "--per-attempt", "--apply").stderr
     )
     found = rows(run(folder, "export", "--format", "csv").stdout)
