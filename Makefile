@@ -63,5 +63,5 @@ clean: ## remove the environment and caches; ./data stays
 venv:
 	@scripts/venv.sh run
 
-venv-dev:
+venv-dev: ## .venv with the development tools, and the writer of Parquet files
 	@scripts/venv.sh dev

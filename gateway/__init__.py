@@ -6,6 +6,7 @@ The map of the house, lowest floor first (an upper floor may import a lower one,
     policies    one file for each way to order candidates; the list is in its __init__
     dialects    one file for each provider wire; the list is in its __init__
     pricebook   dated prices and models, one YAML file for each provider
+    finance     FOCUS rows of the ledger; invoices read and compared with it
     config      routes.yaml and the price book -> one frozen World, every mistake with its line
     stores      Redis (response cache), SQL (ledger), the embedded Valkey server
     proxy       the hot path: one chat request from first byte to booked record
@@ -16,5 +17,5 @@ The map of the house, lowest floor first (an upper floor may import a lower one,
     app         the composition root: the one file that knows every part
     server      HTTP: serving a started gateway, and leaving without failing a request
     workers     several processes behind one port, and the supervisor that keeps them running
-    cli         serve | check | explain | spend | demo | ...
+    cli         serve | check | explain | spend | export | reconcile | demo | ...
 """

@@ -30,4 +30,4 @@ compile() {
     mv "$output.new" "$output"
 }
 compile requirements.lock --group build
-compile requirements-dev.lock --group build --group dev --constraints requirements.lock
+compile requirements-dev.lock --group build --group dev --extra export --constraints requirements.lock

@@ -20,6 +20,8 @@ COMMANDS = {
     "explain": "how a request would be routed now; nothing is sent",
     "prices": "what models cost and what comes next; rows to review; drift from catalogues",
     "spend": "spend, baseline and savings from the ledger",
+    "export": "the ledger as FOCUS 1.4, CSV or Parquet",
+    "reconcile": "the ledger against a provider's invoice or usage export",
     "keys": "make a new API key and the line that routes.yaml needs",
     "schema": "print the JSON Schema of routes.yaml, for editors",
     "demo": "simulated providers, steady traffic, and a price cut to watch",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from gateway.core.contracts import LedgerUnavailable
-from gateway.stores.ledger import LEDGER_FILE, open_engine, sqlite_url
 from gateway.stores.question import DIMENSIONS, TAG
 from gateway.stores.spend import both_kinds, period, spend
 from gateway.stores.spend_text import render_table, to_json
 
 from . import add_data_argument, complain
+from .book import open_book
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +37,9 @@ def _tag(text: str) -> tuple[str, str]:
 
 
 def show(arguments: argparse.Namespace) -> int:
-    url = os.environ.get("DATABASE_URL") or None
-    file = arguments.data_dir / LEDGER_FILE
-    if url is None and not file.exists():
-        return complain(f"there is no ledger at {file} yet: start the gateway, or set DATABASE_URL or --data-dir")
     by = tuple(name.strip() for name in arguments.by.split(",") if name.strip())
     try:
-        engine = open_engine(url or sqlite_url(file))
+        engine = open_book(arguments)
         since, until = period(arguments.since, arguments.until)
         lines = spend(
             engine, by=by, since=since, until=until, team=arguments.team, provider=arguments.provider,

@@ -18,6 +18,9 @@ from gateway.cli import COMMANDS
 from gateway.config import json_schema, load
 from gateway.core import request, routing
 from gateway.core.world import ServerSettings
+from gateway.finance import focus, invoice
+from gateway.finance.layout import plain
+from gateway.finance.layouts import LAYOUTS
 from gateway.proxy import health, settle
 from gateway.proxy.metrics import Metrics
 from gateway.stores import redis_cache
@@ -172,6 +175,20 @@ def test_every_dimension_of_spend_is_named():
     assert [name for name in DIMENSIONS if f"`{name}`" not in MONEY.section("The ledger")] == []
 
 
+def test_every_column_of_our_own_in_a_focus_file_is_explained():
+    own = {column.name for column in focus.COLUMNS if column.name.startswith("x_")}
+
+    assert {name for row in MONEY.rows("FOCUS rows") for name in re.findall(r"x_\w+", row)} == own
+
+
+def test_every_layout_of_an_invoice_is_told_with_the_headers_that_it_is_known_by():
+    rows = MONEY.rows("Invoices")
+
+    assert set(rows) == {layout.name for layout in LAYOUTS}
+    for layout in LAYOUTS:
+        assert layout.needs <= {plain(word) for word in re.findall(r"`([^`]+)`", rows[layout.name][0])}, layout.name
+
+
 # What comes out ------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +250,7 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (LIFE, f"plus {request.IMAGE_TOKENS:,} tokens for each image or file"),
         (LIFE, f"`n` may be {request.MOST_CHOICES} at most, an output limit {request.MOST_TOKENS:,}"),
         (MONEY, f"{request.IMAGE_TOKENS:,} tokens an image or file"),
+        (MONEY, f"in any of the first {invoice.HEADER_WITHIN} lines"),
         (OPERATIONS, f"after {settle.PAUSE_S:g} to {settle.LONGEST_RETRY_S:g} seconds. At {LIMIT:,} waiting records"),
         (OPERATIONS, f"(batches of {PAUSE_MS})"),
         (OPERATIONS, f"nothing has come for {server.GRACE_S} second is closed"),

@@ -9,13 +9,17 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from gateway.config import load
+from gateway.core.pricing import Usage
+from gateway.core.records import SpendRecord, State
 from gateway.stores.ledger import SqlLedger, open_engine, sqlite_url
+from gateway.stores.table import to_us
 from tests.docs.pages import NAMES, PAGES, Block
 from tests.running import ROOT, RunningGateway
-from tests.stores.samples import numbered
+from tests.stores.samples import ONE, numbered
 
 BLOCKS = [block for page in PAGES.values() for block in page.blocks()]
 LIVE = [block for block in BLOCKS if "server" in block.marks]
@@ -40,8 +44,27 @@ def checkout(tmp_path):
     (tmp_path / "data").mkdir()
     ledger = SqlLedger(open_engine(sqlite_url(tmp_path / "data" / "ledger.sqlite")))
     ledger.append(numbered(20, simulated=True))
+    ledger.append(real_ones())
     ledger.close()
     return tmp_path
+
+
+def real_ones() -> list[SpendRecord]:
+    """Four attempts at the shipped prices: one in DeepSeek's peak hours, one that was cut off and is uncertain."""
+    prices = load(ROOT / "routes.yaml", {}, now=datetime.now(UTC)).world.market.prices
+    made = []
+    for number, (hour, state) in enumerate([(2, "settled"), (12, "settled"), (13, "settled"), (14, "uncertain")], 1):
+        at = datetime(2026, 11, 24, hour, 30, tzinfo=UTC)
+        price = prices.at("deepseek/deepseek-flash", at)
+        usage = Usage(input=1200, cached_input=800, output=300, reasoning=40 * number)
+        made.append(
+            msgspec.structs.replace(
+                ONE, attempt_id=f"01a20af4c2ec{number}.1", request_id=f"01a20af4c2ec{number}", at_us=to_us(at),
+                model="deepseek/deepseek-flash", price_id=price.id, cost_nano=price.cost(usage), state=State(state),
+                reasoning_tokens=usage.reasoning, tags='{"cost_centre":"4711"}', baseline_model="openai/gpt-5.5",
+            )
+        )  # fmt: skip
+    return made
 
 
 def shell(text: str, cwd) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,27 @@
+"""The ledger as a command opens it: DATABASE_URL, else the file in the data directory."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from sqlalchemy import Engine
+
+from gateway.core.contracts import LedgerUnavailable
+from gateway.stores.ledger import LEDGER_FILE, open_engine, sqlite_url
+
+
+def open_book(arguments: argparse.Namespace) -> Engine:
+    """Raises LedgerUnavailable when there is none yet, ValueError for an address that is none."""
+    url = os.environ.get("DATABASE_URL") or None
+    file = arguments.data_dir / LEDGER_FILE
+    if url is None and not file.exists():
+        raise LedgerUnavailable(
+            f"there is no ledger at {file} yet: start the gateway, or set DATABASE_URL or --data-dir"
+        )
+    return open_engine(url or sqlite_url(file))
+
+
+def add_period_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", dest="since", metavar="WHEN", help="ISO date or instant, UTC if unsaid; included")
+    parser.add_argument("--to", dest="until", metavar="WHEN", help="ISO date or instant, UTC if unsaid; excluded")
