@@ -77,17 +77,14 @@ class Question:
         return query
 
     def _of_sums(self, part: Span) -> Select[Any]:  # Any: columns that `_columns` names
-        """The sums of each series first, by its number, and only then by the names in it: few rows are left to join."""
-        times = [SUMS.c.start] if TIMES.keys() & set(self.by) else []
+        period = (SUMS.c.hours == part.hours, SUMS.c.start >= part.first, SUMS.c.start < part.end)
+        if TIMES.keys() & set(self.by):
+            query = self._columns({**SERIES.c, **SUMS.c, "hour": SUMS.c.start}).where(*period)
+            return query.join_from(SUMS, SERIES, SERIES.c.id == SUMS.c.series)
+        # Each series over all its hours first, by its number: few rows are left to find the names of.
         sums = [func.sum(SUMS.c[name]).label(name) for name in SUMMED]
-        within = (
-            select(SUMS.c.series, *times, *sums)
-            .where(SUMS.c.hours == part.hours, SUMS.c.start >= part.first, SUMS.c.start < part.end)
-            .group_by(*times, SUMS.c.series)
-            .subquery()
-        )
-        hour = {"hour": within.c.start} if times else {}
-        return self._columns({**SERIES.c, **within.c, **hour}).join_from(within, SERIES, SERIES.c.id == within.c.series)
+        within = select(SUMS.c.series, *sums).where(*period).group_by(SUMS.c.series).subquery()
+        return self._columns({**SERIES.c, **within.c}).join_from(within, SERIES, SERIES.c.id == within.c.series)
 
     def _columns(self, of: Columns) -> Select[Any]:  # Any: the groups, and what `_totals` reads
         groups = [self._dimension(name, of).label(f"group{number}") for number, name in enumerate(self.by)]
