@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -151,7 +151,7 @@ class SqlLedger:
             raise
         self._series.keep(ids)
 
-    def _write(self, connection: Connection, rows: Sequence[Row]) -> dict[SeriesKey, int]:
+    def _write(self, connection: Connection, rows: Sequence[Row]) -> Mapping[SeriesKey, int]:
         sums = by_hour(self._writing.insert(connection, rows))
         ids = self._series.of(connection, {key for _, key in sums})
         if sums:

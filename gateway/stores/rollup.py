@@ -9,7 +9,7 @@ two spans: its hour and its day (in UTC).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from operator import add, itemgetter
 from typing import Any
 
@@ -53,24 +53,24 @@ class SeriesNumbers:
     """The numbers of series. Remembers them, once the transaction that gave them is known to have been kept."""
 
     def __init__(self, mark: str) -> None:
-        self._kept: dict[SeriesKey, int] = {}
+        self._kept: Mapping[SeriesKey, int] = {}
         names, marks = ", ".join(SERIES_OF), ", ".join(mark for _ in SERIES_OF)
         same = " AND ".join(f"{name} = {mark}" for name in SERIES_OF)
         self._insert = f"INSERT INTO {SERIES.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
         self._select = f"SELECT id FROM {SERIES.name} WHERE {same}"  # noqa: S608
 
-    def of(self, connection: Connection, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:
-        """The number of each; those that have none get one."""
-        kept = self._kept
-        ids = {key: kept[key] for key in keys if key in kept}
-        missing = sorted(set(keys) - ids.keys())
-        if missing:
-            connection.exec_driver_sql(self._insert, missing)
-            ids |= {key: connection.exec_driver_sql(self._select, key).scalar_one() for key in missing}
-        return ids
+    def of(self, connection: Connection, keys: Set[SeriesKey]) -> Mapping[SeriesKey, int]:
+        """The number of each, among others; those that have none get one."""
+        missing = sorted(keys - self._kept.keys())
+        if not missing:
+            return self._kept
+        connection.exec_driver_sql(self._insert, missing)
+        found = {key: connection.exec_driver_sql(self._select, key).scalar_one() for key in missing}
+        return {**self._kept, **found}
 
     def keep(self, ids: Mapping[SeriesKey, int]) -> None:
-        self._kept |= ids
+        """After the commit: remember what `of` said."""
+        self._kept = ids
 
     def forget(self) -> None:
         """What was known may be of another database: it came back empty, or was restored from a backup."""

@@ -61,7 +61,8 @@ def to_us(at: datetime) -> int:
 def to_row(record: SpendRecord) -> tuple[str | int | bool | None, ...]:
     """A record as values in the order of COLUMNS, fit for both databases.
 
-    Raises ValueError when a number is not whole or not believable (see LARGEST).
+    Raises ValueError when a number is not whole or not believable (see LARGEST). Amounts and tokens may be negative:
+    a reversal's are.
     """
     values = msgspec.to_builtins(record)
     for name, value in values.items():
