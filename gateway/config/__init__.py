@@ -6,8 +6,9 @@ teams, rules. load ties them together. Nothing here knows a clock: the instant
 comes in.
 """
 
-from .load import DEFAULT_ROUTES, PRICEBOOK, SHIPPED_ROUTES, Loaded, load
-from .mistakes import ConfigError, Mistake, render_mistakes, render_warnings
+from .leaves import is_name
+from .load import DEFAULT_ROUTES, PRICEBOOK, SHIPPED_ROUTES, Loaded, Teams, load, load_teams, teams_of
+from .mistakes import ConfigError, Mistake, did_you_mean, render_mistakes, render_warnings
 from .modes import Mode
 from .schema import json_schema
 
@@ -19,8 +20,13 @@ __all__ = [
     "Loaded",
     "Mistake",
     "Mode",
+    "Teams",
+    "did_you_mean",
+    "is_name",
     "json_schema",
     "load",
+    "load_teams",
     "render_mistakes",
     "render_warnings",
+    "teams_of",
 ]
