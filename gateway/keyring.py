@@ -52,20 +52,14 @@ class Keyring:
         teams, now_us = self._teams(), _now_us()
         if team not in teams.organisations:
             raise ValueError(f"no team is named {team[:100]!r} in the routes file{_near(team, teams.organisations)}")
-        id = id or f"{team[:50]}-{secrets.token_hex(4)}"
-        if not is_name(id):
-            raise ValueError(f"{id[:100]!r} is no id: letters, digits, . _ - and at most 64 of them")
-        if id in teams.key_ids:
-            raise ValueError(f"the id {id!r} is that of a key in the routes file")
         if len(note) > MOST_NOTE_CHARS or not note.isprintable():
             raise ValueError(f"a note is one line of at most {MOST_NOTE_CHARS} characters")
-        expires_at_us = None if expires_at is None else to_us(expires_at)
-        if expires_at_us is not None and expires_at_us <= now_us:
-            raise ValueError(f"the key would have expired already, on {_stamp(expires_at_us)}")
+        id = _free(id or f"{team[:50]}-{secrets.token_hex(4)}", teams)
+        ends_us = _in_future(expires_at, now_us)
         key = new_key()
         made = create_key(
             self._engine, digest=key_digest(key), id=id, team=team, organisation=teams.organisations[team],
-            expires_at_us=expires_at_us, note=note, actor=self._actor, now_us=now_us,
+            expires_at_us=ends_us, note=note, actor=self._actor, now_us=now_us,
         )  # fmt: skip
         return {**_facts(made, now_us), "key": key}
 
@@ -96,6 +90,21 @@ class Keyring:
         if id in self._teams().key_ids:
             raise UnknownKey(f"the key {id!r} stands in the routes file: change it there")
         raise UnknownKey(f"there is no key {id[:100]!r}{_near(id, ids)}")
+
+
+def _free(id: str, teams: Teams) -> str:
+    if not is_name(id):
+        raise ValueError(f"{id[:100]!r} is no id: letters, digits, . _ - and at most 64 of them")
+    if id in teams.key_ids:
+        raise ValueError(f"the id {id!r} is that of a key in the routes file")
+    return id
+
+
+def _in_future(at: datetime | None, now_us: int) -> int | None:
+    at_us = None if at is None else to_us(at)
+    if at_us is not None and at_us <= now_us:
+        raise ValueError(f"the key would have expired already, on {_stamp(at_us)}")
+    return at_us
 
 
 def _near(word: str, choices: Iterable[str]) -> str:

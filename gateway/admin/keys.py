@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.routing import APIRoute
@@ -22,6 +22,8 @@ Found = TypeVar("Found")
 
 DEADLINE_S = 10.0
 DAY_S = 86_400
+
+KeyId: TypeAlias = Annotated[str, Path(alias="id", description="The id of a key")]
 
 
 class NewKey(BaseModel):
@@ -89,7 +91,6 @@ class KeyParts:
 
 def key_routes(parts: KeyParts, authorise: Callable[[Any], None]) -> APIRouter:  # Any: an ASGI scope
     routes = APIRouter(prefix="/admin/keys", tags=["keys"], route_class=_guarded(authorise))
-    key_id = Annotated[str, Path(alias="id", description="The id of a key")]
 
     @routes.post("", status_code=201, response_model=MadeKey)
     async def create(asked: NewKey) -> _Facts:
@@ -102,12 +103,12 @@ def key_routes(parts: KeyParts, authorise: Callable[[Any], None]) -> APIRouter: 
         return {"keys": await _in_time(parts.listed)}
 
     @routes.post("/{id}/revoke", response_model=Key)
-    async def revoke(name: key_id) -> _Facts:
+    async def revoke(name: KeyId) -> _Facts:
         """Let a key open nothing any more, within a second in every process."""
         return await _in_time(parts.revoke, name)
 
     @routes.post("/{id}/rotate", status_code=201, response_model=MadeKey)
-    async def rotate(name: key_id, asked: Rotation | None = None) -> _Facts:
+    async def rotate(name: KeyId, asked: Rotation | None = None) -> _Facts:
         """Make another key in the place of one; the old one opens for the time of grace."""
         return await _in_time(parts.rotate, name, (asked or Rotation()).grace_s)
 
