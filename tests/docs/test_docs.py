@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from gateway.admin import keys
 from gateway.cli import COMMANDS
 from gateway.config import json_schema, load
 from gateway.core import request, routing
 from gateway.core.world import ServerSettings
 from gateway.proxy import health, settle
 from gateway.proxy.metrics import Metrics
-from gateway.stores import redis_cache
+from gateway.stores import key_table, redis_cache
 from gateway.stores.spend import DIMENSIONS
 from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, README
 from tests.running import ROOT
@@ -141,7 +142,14 @@ COMMAND = re.compile(r"(?:^|[\s/])gateway ([a-z]+)\b(.*)")
 def options(command: str) -> set[str]:
     parser = argparse.ArgumentParser()
     importlib.import_module(f"gateway.cli.{command}").add_arguments(parser)
-    return {option for action in parser._actions for option in action.option_strings}
+    return options_of(parser)
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Those of its own and of its subcommands."""
+    own = {option for action in parser._actions for option in action.option_strings}
+    subs = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return own.union(*(options_of(sub) for choices in subs for sub in choices.values()))
 
 
 def test_every_command_that_is_named_exists_with_its_options():
@@ -233,6 +241,8 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (OPERATIONS, f"after {settle.PAUSE_S:g} to {settle.LONGEST_RETRY_S:g} seconds. At {LIMIT:,} waiting records"),
         (OPERATIONS, f"(batches of {PAUSE_MS})"),
         (README, f"(batches of {PAUSE_MS})"),
+        (OPERATIONS, f"looks at one number in the database every {key_table.PAUSE_S:g} seconds"),
+        (OPERATIONS, f"one that takes longer than {keys.DEADLINE_S:g} seconds with 504"),
     ],
 )  # fmt: skip
 def test_a_number_of_the_code_is_the_one_that_is_told(page, sentence):
