@@ -59,9 +59,13 @@ class KeyTable:
         key = self._keys.get(digest)
         return key if key is not None and key.opens(self._now_us()) else None
 
-    def family(self, key: ApiKey) -> str:
-        """The id of the first key of a row of rotations: what is spent under any of them counts for all."""
-        return self._families.get(key.id, key.id)
+    def owner(self, digest: str) -> tuple[str, str] | None:
+        """Whose key this is, if it opens now: the team, and the id that its spend counts under.
+
+        The latter is that of the first key of a row of rotations, so that a budget of a key outlives a rotation.
+        """
+        key = self.lookup(digest)
+        return None if key is None else (key.team, self._families[key.id])
 
     async def start(self) -> None:
         """Read all keys once; a database that is away is no reason not to start."""

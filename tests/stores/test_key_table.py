@@ -106,8 +106,8 @@ async def test_both_keys_of_a_rotation_open_during_the_grace_and_are_one_family(
         rotate_key(engine, old, digest=digest(f"app.{number}"), grace_s=60, actor="ops", now_us=NOW + number)
 
     async with table(engine, lambda: NOW + 20) as keys:
-        found = [keys.lookup(digest(id)) for id in ("app", "app.2", "app.11", "lone.2")]
-        assert [keys.family(key) for key in found] == ["app", "app", "app", "lone.2"]
+        owners = [keys.owner(digest(id)) for id in ("app", "app.2", "app.11", "lone.2", "none")]
+        assert owners == [("search", "app"), ("search", "app"), ("search", "app"), ("search", "lone.2"), None]
 
 
 async def test_a_look_without_a_change_reads_one_number(engine):
