@@ -258,7 +258,7 @@ def books() -> list[Panel]:
         ),
         lines(
             "Processor time by worker",
-            "A worker uses one core: near 100% it is the bottleneck, and more workers are needed.",
+            "A worker uses one core: near 100% for each worker they are the bottleneck, and more of them are needed.",
             SHARE,
             Line(ours(f"rate(process_cpu_seconds_total[{PACE}])"), "{{instance}}"),
         ),

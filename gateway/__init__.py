@@ -12,6 +12,10 @@ The map of the house, lowest floor first (an upper floor may import a lower one,
     admin       FastAPI: models, spend, explain, keys, health, metrics
     simulator   providers that speak the real wires and keep their own bill
     keyring     API keys made, listed, revoked and rotated, for the command line and the admin API
+    settings    where to listen, where the data are, which keys there are
+    shared      what all workers of a machine share: the checks, the stores, the simulator
     app         the composition root: the one file that knows every part
+    server      HTTP: serving a started gateway, and leaving without failing a request
+    workers     several processes behind one port, and the supervisor that keeps them running
     cli         serve | check | explain | spend | demo | ...
 """

@@ -35,7 +35,14 @@ def free_port() -> int:
 class RunningGateway:
     """`with RunningGateway(folder, routes=...) as gateway:`; without `routes` the shipped file is used."""
 
-    def __init__(self, folder: Path, routes: str | None = None, env: dict[str, str] | None = None, host="127.0.0.1"):
+    def __init__(
+        self,
+        folder: Path,
+        routes: str | None = None,
+        env: dict[str, str] | None = None,
+        host="127.0.0.1",
+        workers: int | None = None,
+    ):
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -46,11 +53,12 @@ class RunningGateway:
         self.log_file = folder / "gateway.log"
         self._env = {name: os.environ[name] for name in _KEPT if name in os.environ} | (env or {})
         self._host = host
+        self._workers = [] if workers is None else ["--workers", str(workers)]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> RunningGateway:
         command = [sys.executable, "-m", "gateway", "serve", "--routes", str(self.routes), "--host", self._host,
-                   "--port", str(self.port), "--data-dir", str(self.folder / "data")]  # fmt: skip
+                   "--port", str(self.port), "--data-dir", str(self.folder / "data"), *self._workers]  # fmt: skip
         with open(self.log_file, "ab") as log:
             # In the test's own folder, so that no .env of the checkout is read.
             self.process = subprocess.Popen(
@@ -61,12 +69,25 @@ class RunningGateway:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the gateway ended with {self.process.returncode}:\n{self.log}")
             try:
-                if self.get("/healthz")[0] == 200:
+                # The first worker may answer before the last one is there.
+                if self.get("/healthz")[0] == 200 and (not self._workers or "gateway 0." in self.log):
                     return self
             except OSError:
-                time.sleep(0.02)
+                pass
+            time.sleep(0.02)
         self.stop()
         raise RuntimeError(f"the gateway did not answer within {START_S} s:\n{self.log}")
+
+    @property
+    def pid(self) -> int:
+        """The gateway's process; with several workers, their supervisor."""
+        assert self.process is not None
+        return self.process.pid
+
+    def worker_pids(self) -> list[int]:
+        """The workers that run, oldest first. Linux only."""
+        found = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(pid) for pid in found if "gateway.workers.worker" in command_of(int(pid))]
 
     def stop(self) -> int:
         assert self.process is not None
@@ -123,6 +144,14 @@ class RunningGateway:
         with sqlite3.connect(self.folder / "data" / "ledger.sqlite", timeout=5) as database:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute("SELECT * FROM spend_records ORDER BY at_us, attempt_id")]
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process, or nothing when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
 
 
 def _lower(headers) -> dict[str, str]:

@@ -7,7 +7,7 @@ admin key. Without any configured keys everything is open to programs on this ma
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -49,7 +49,7 @@ class AdminParts:
     authorise_metrics: Callable[[Any], None]
     explain: Callable[[bytes], Explanation]
     spend: Callable[[SpendQuestion], bytes]
-    metrics: Callable[[], bytes]
+    metrics: Callable[[], Awaitable[bytes]]
     metrics_type: str
     readiness: Callable[[], Mapping[str, Any]]
     keys: KeyParts | None = None
@@ -111,7 +111,7 @@ def _install_health(api: FastAPI, parts: AdminParts) -> None:
     @api.get("/metrics", tags=["health"], dependencies=[Depends(metrics_reader)])
     async def metrics() -> Response:
         """Prometheus text exposition."""
-        return Response(parts.metrics(), media_type=parts.metrics_type)
+        return Response(await parts.metrics(), media_type=parts.metrics_type)
 
 
 def _install_models(api: FastAPI, parts: AdminParts) -> None:

@@ -22,8 +22,10 @@ from pathlib import Path
 import aiohttp
 import uvloop
 
-from gateway.app import Gateway, Settings, StartError, serve, started
+from gateway.app import Gateway, started
 from gateway.core.money import usd
+from gateway.server import serve
+from gateway.settings import Settings, StartError
 from gateway.stores.spend import SpendLine, spend, total
 
 from . import complain
@@ -172,7 +174,7 @@ async def _ask(session: aiohttp.ClientSession, question: str, number: int, *, st
 async def _settled(gateway: Gateway) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(TRAFFIC_STOP_S):
-            while gateway.settler.pending:  # noqa: ASYNC110 - asked once, at the end of a demo
+            while gateway.books.accounts.waiting or gateway.books.settler.pending:  # noqa: ASYNC110 - asked once, at the end of a demo
                 await asyncio.sleep(0.05)
 
 

@@ -7,10 +7,12 @@ import logging
 import os
 import sys
 
-from gateway.app import Settings, StartError, run
 from gateway.config import ConfigError
+from gateway.settings import Settings, StartError
 
 from . import add_data_argument, add_routes_argument, complain, port_number
+
+MOST_WORKERS = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=port_number, default=os.environ.get("GATEWAY_PORT") or "8080", help="default: 8080"
     )
+    parser.add_argument(
+        "--workers", type=worker_count, default=os.environ.get("GATEWAY_WORKERS") or "1", metavar="N",
+        help="processes behind the port, one core each (default: 1, or GATEWAY_WORKERS)",
+    )  # fmt: skip
     parser.set_defaults(run=serve)
 
 
@@ -30,9 +36,28 @@ def serve(arguments: argparse.Namespace) -> int:
         os.environ, routes=arguments.routes, host=arguments.host, port=arguments.port, data_dir=arguments.data_dir
     )
     try:
-        run(settings)
+        _run(settings, arguments.workers)
     except ConfigError as error:
         return complain(f"{error}\nThe gateway was not started.")
     except StartError as error:
         return complain(f"{error}\nThe gateway was not started.")
     return 0
+
+
+def _run(settings: Settings, workers: int) -> None:
+    # Imported here: a supervisor serves nothing itself, and would only wait for the half that does.
+    if workers == 1:
+        from gateway.server import run
+
+        run(settings)
+    else:
+        from gateway.workers.supervisor import run as supervise
+
+        supervise(settings, workers)
+
+
+def worker_count(text: str) -> int:
+    """Raises argparse's own error, so that the command line says what is wrong."""
+    if not text.isdigit() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers: 1 to {MOST_WORKERS}")
+    return int(text)

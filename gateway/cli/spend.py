@@ -7,7 +7,8 @@ import os
 
 from gateway.core.contracts import LedgerUnavailable
 from gateway.stores.ledger import LEDGER_FILE, open_engine, sqlite_url
-from gateway.stores.spend import DIMENSIONS, both_kinds, period, spend
+from gateway.stores.question import DIMENSIONS, TAG
+from gateway.stores.spend import both_kinds, period, spend
 from gateway.stores.spend_text import render_table, to_json
 
 from . import add_data_argument, complain
@@ -15,14 +16,25 @@ from . import add_data_argument, complain
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_argument(parser)
-    parser.add_argument("--by", default="provider", help=f"comma-separated: {', '.join(DIMENSIONS)}; default provider")
+    choices = f"{', '.join(DIMENSIONS)}, {TAG}NAME"
+    parser.add_argument("--by", default="provider", help=f"comma-separated: {choices}; default provider")
     parser.add_argument("--since", metavar="WHEN", help="ISO date or instant, UTC if unsaid; included")
     parser.add_argument("--until", metavar="WHEN", help="ISO date or instant, UTC if unsaid; excluded")
-    for name in ("team", "provider", "model", "route"):
+    for name in ("team", "provider", "model", "route", "key", "organisation"):
         parser.add_argument(f"--{name}", help=f"only this {name}")
+    parser.add_argument("--end-user", help="only this end user")
+    parser.add_argument("--tag", action="append", default=[], type=_tag, metavar="NAME=VALUE",
+                        help="only with this tag; may be given several times")  # fmt: skip
     parser.add_argument("--simulated", action="store_true", help="the simulated records instead of the real ones")
     parser.add_argument("--json", action="store_true", help="as JSON, with nano-dollars as integers")
     parser.set_defaults(run=show)
+
+
+def _tag(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not name or not sign:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -36,7 +48,8 @@ def show(arguments: argparse.Namespace) -> int:
         since, until = period(arguments.since, arguments.until)
         lines = spend(
             engine, by=by, since=since, until=until, team=arguments.team, provider=arguments.provider,
-            model=arguments.model, route=arguments.route, simulated=arguments.simulated,
+            model=arguments.model, route=arguments.route, key=arguments.key, organisation=arguments.organisation,
+            end_user=arguments.end_user, tags=dict(arguments.tag), simulated=arguments.simulated,
         )  # fmt: skip
         real, simulated = both_kinds(engine)
     except (LedgerUnavailable, ValueError) as error:

@@ -40,24 +40,37 @@ DEFAULT_ROUTES = Path("routes.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A world that passed every check. files: what it was read from, for whoever watches them for changes."""
+    """A world that passed every check.
+
+    files: what it was read from, for whoever watches them for changes. routes_raw: the routes file as it was read.
+    """
 
     world: World
     warnings: tuple[Mistake, ...]
     modes: Mapping[str, Mode]
     files: tuple[Path, ...]
+    routes_raw: bytes
 
 
-def load(routes_path: Path | None, env: Mapping[str, str], *, now: datetime, pricebook: Path = PRICEBOOK) -> Loaded:
+def load(
+    routes_path: Path | None,
+    env: Mapping[str, str],
+    *,
+    now: datetime,
+    pricebook: Path = PRICEBOOK,
+    routes_raw: bytes | None = None,
+) -> Loaded:
     """Read the price book and a routes.yaml (None: the one in the working directory).
 
     env: the environment, for provider keys, team keys and base URLs. now: aware, for the warnings only.
+    routes_raw: what the routes file held when it was read before, instead of what it holds by now.
     Raises ConfigError with every mistake found.
     """
     book_paths = sorted(pricebook.glob("*.yaml"))
     routes_file = routes_path or DEFAULT_ROUTES
     book_sources = [_read(path, f"gateway/pricebook/{path.name}") for path in book_paths]
-    routes_source = _read(routes_file, str(routes_file))
+    name = str(routes_file)
+    routes_source = _read(routes_file, name) if routes_raw is None else Source(name, routes_raw)
     sources = [*book_sources, routes_source]
     books = [file for source in book_sources if (file := _file(source, BookFile)) is not None]
     routes = _file(routes_source, RoutesFile)
@@ -88,7 +101,7 @@ def load(routes_path: Path | None, env: Mapping[str, str], *, now: datetime, pri
     if mistakes:
         raise ConfigError(mistakes)
     warnings = find_warnings(books, routes, world, modes, env, now)
-    return Loaded(world, warnings, modes, (*book_paths, routes_file))
+    return Loaded(world, warnings, modes, (*book_paths, routes_file), routes_source.raw)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,12 @@ class Dialect(Protocol):
     @property
     def name(self) -> str: ...
 
-    def body(self, request: ChatRequest, model: Model) -> bytes:
-        """The body to send: the caller's fields with the model's own name, usage always asked for."""
+    def body(self, request: ChatRequest, model: Model, output_cap: int | None = None) -> bytes:
+        """The body to send: the caller's fields with the model's own name, usage always asked for.
+
+        output_cap: an output limit that must hold. It is sent where the caller names none, and a caller's limit past
+        the model's own is brought down to that: what may be spent was bounded by it.
+        """
         ...
 
     def usage(self, raw: bytes) -> Usage | None:

@@ -71,6 +71,12 @@ def correction(
     return known if usage is None else _with_usage(known, usage)
 
 
+def found_after_all(lost: SpendRecord, record: SpendRecord) -> tuple[SpendRecord, SpendRecord]:
+    """The two rows that put the true end of an attempt in the place of the row that gave it up as lost."""
+    true = msgspec.structs.replace(record, attempt_id=f"{lost.attempt_id}~c", corrects=lost.attempt_id)
+    return reversal(lost), true
+
+
 def _with_usage(record: SpendRecord, usage: Usage) -> SpendRecord:
     return msgspec.structs.replace(
         record, **{f"{name}_tokens": tokens for name, tokens in msgspec.structs.asdict(usage).items()}

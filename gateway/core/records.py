@@ -8,6 +8,9 @@ import msgspec
 
 from .money import Nano
 
+LOST = "lost"
+"""The outcome of an attempt whose gateway died: nobody can say how it ended, unless it turns up after all."""
+
 
 class State(StrEnum):
     """settled: the provider reported the usage (or nothing was billed). uncertain: estimated, until reconciled."""

@@ -1,10 +1,13 @@
-"""What a caller is told when a budget or a limit stands in the way: what it is, how full, and what can be done."""
+"""What a caller is told when a budget or a limit stands in the way: what it is, how full, and what can be done.
+
+What is counted by provider stands in the way of one candidate only, so another may be tried (`retry`).
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from .budget import Bound, Limit, Slot
+from .budget import Bound, Limit, ScopeKind, Slot
 from .errors import Blame, GatewayError
 from .money import usd
 
@@ -25,7 +28,7 @@ def budget_used_up(bound: Bound, used_nano: int, amount_nano: int, slot: Slot) -
     )
     return GatewayError(
         Blame.CALLER, 402, told=told, type="insufficient_quota", code="budget_exceeded", outcome="over_budget",
-        headers=NO_RETRY,
+        headers=NO_RETRY, retry=budget.scope.kind is ScopeKind.PROVIDER,
     )  # fmt: skip
 
 
@@ -41,7 +44,7 @@ def over_rate(limit: Limit, what: str, wait_us: int) -> GatewayError:
     )
     return GatewayError(
         Blame.CALLER, 429, told=told, code="rate_limit_exceeded", retry_after_s=wait_s, outcome="over_limit",
-        headers=headers,
+        headers=headers, retry=_of_one_provider(limit),
     )  # fmt: skip
 
 
@@ -50,14 +53,20 @@ def more_than_a_minute(limit: Limit, tokens: int) -> GatewayError:
         f"this request alone is expected to take {tokens:,} tokens, and limit {limit.name!r} allows "
         f"{limit.tokens_per_minute:,} a minute: shorten it, or lower its output limit"
     )
-    return GatewayError(Blame.CALLER, 400, told=told, code="over_token_limit", outcome="over_limit")
+    return GatewayError(Blame.CALLER, 400, told=told, code="over_token_limit", outcome="over_limit",
+                        retry=_of_one_provider(limit))  # fmt: skip
 
 
 def too_many_at_once(limit: Limit, most: int) -> GatewayError:
     told = f"limit {limit.name!r} allows {most:,} requests in progress at once; try again when one has ended"
     return GatewayError(
-        Blame.CALLER, 429, told=told, code="too_many_at_once", retry_after_s=BUSY_RETRY_S, outcome="over_limit"
-    )
+        Blame.CALLER, 429, told=told, code="too_many_at_once", retry_after_s=BUSY_RETRY_S, outcome="over_limit",
+        retry=_of_one_provider(limit),
+    )  # fmt: skip
+
+
+def _of_one_provider(limit: Limit) -> bool:
+    return limit.scope.kind is ScopeKind.PROVIDER
 
 
 def accounts_away(bound: Bound) -> GatewayError:

@@ -11,18 +11,19 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
-from .shape import disjoint, error_from, fields_for, pop_limit, read_tokens
+from .shape import capped, disjoint, error_from, fields_for, pop_limit, read_tokens
 
 
 class DeepSeek:
     name = "deepseek"
 
-    def body(self, request: ChatRequest, model: Model) -> bytes:
+    def body(self, request: ChatRequest, model: Model, output_cap: int | None = None) -> bytes:
         fields = fields_for(request, model.upstream_name)
         # DeepSeek does not know the newer name; sent under it, the caller's limit would be ignored and paid for.
         limit = pop_limit(fields)
         if limit is not None:
             fields["max_tokens"] = limit
+        capped(fields, request, model, output_cap, "max_tokens")
         return msgspec.json.encode(fields)
 
     def usage(self, raw: bytes) -> Usage | None:

@@ -15,14 +15,16 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
-from .shape import PromptDetails, disjoint, error_from, fields_for, read_tokens
+from .shape import PromptDetails, capped, disjoint, error_from, fields_for, read_tokens
 
 
 class Google:
     name = "google"
 
-    def body(self, request: ChatRequest, model: Model) -> bytes:
-        return msgspec.json.encode(fields_for(request, model.upstream_name))
+    def body(self, request: ChatRequest, model: Model, output_cap: int | None = None) -> bytes:
+        fields = fields_for(request, model.upstream_name)
+        capped(fields, request, model, output_cap, "max_tokens")
+        return msgspec.json.encode(fields)
 
     def usage(self, raw: bytes) -> Usage | None:
         tokens = read_tokens(raw)

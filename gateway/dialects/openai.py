@@ -12,7 +12,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
-from .shape import PromptDetails, disjoint, error_from, fields_for, pop_limit, read_tokens
+from .shape import PromptDetails, capped, disjoint, error_from, fields_for, pop_limit, read_tokens
 
 # These refuse `max_tokens` and want `max_completion_tokens`, which means the same for the caller.
 _RENAMED_LIMIT = re.compile(r"(gpt-[5-9]|o\d)")
@@ -21,12 +21,14 @@ _RENAMED_LIMIT = re.compile(r"(gpt-[5-9]|o\d)")
 class OpenAI:
     name = "openai"
 
-    def body(self, request: ChatRequest, model: Model) -> bytes:
+    def body(self, request: ChatRequest, model: Model, output_cap: int | None = None) -> bytes:
         fields = fields_for(request, model.upstream_name)
-        if "max_tokens" in fields and _RENAMED_LIMIT.match(model.upstream_name):
+        renamed = _RENAMED_LIMIT.match(model.upstream_name)
+        if "max_tokens" in fields and renamed:
             limit = pop_limit(fields)
             if limit is not None:
                 fields["max_completion_tokens"] = limit
+        capped(fields, request, model, output_cap, "max_completion_tokens" if renamed else "max_tokens")
         return msgspec.json.encode(fields)
 
     def usage(self, raw: bytes) -> Usage | None:

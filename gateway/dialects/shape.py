@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from gateway.core.budget import capped_output
+from gateway.core.catalog import Model
 from gateway.core.errors import UNREADABLE, Blame, GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
@@ -79,6 +81,15 @@ def pop_limit(fields: dict[str, msgspec.Raw]) -> msgspec.Raw | None:
     """The caller's output limit under either name, taken out; null counts as none, or it would lift the other."""
     limits = [fields.pop(name, _NULL) for name in ("max_completion_tokens", "max_tokens")]
     return next((limit for limit in limits if bytes(limit) != b"null"), None)
+
+
+def capped(
+    fields: dict[str, msgspec.Raw], request: ChatRequest, model: Model, output_cap: int | None, name: str
+) -> None:
+    """Write the output limit that must hold, under the name that the wire has for it; None leaves the caller's own."""
+    if output_cap is not None:
+        pop_limit(fields)
+        fields[name] = msgspec.Raw(b"%d" % capped_output(request, model, output_cap))
 
 
 def read_tokens(raw: bytes) -> Tokens | None:

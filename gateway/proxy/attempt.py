@@ -5,7 +5,8 @@ it, and its owner books that record exactly once.
 
 What is billed: a complete answer at the usage its provider reports. A refused request (an error status, no
 connection) costs nothing. Anything that broke in between is uncertain: the provider may bill it, so it is priced by
-the last usage seen or by an estimate, and kept apart until it is reconciled.
+the last usage seen or by an estimate, and kept apart until it is reconciled. An attempt whose gateway died is booked by
+another one, at the whole amount that was held for it (`record_if_lost`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from gateway.core.contracts import CachedAnswer, Target
 from gateway.core.errors import GatewayError
 from gateway.core.money import Nano
 from gateway.core.pricing import Usage
-from gateway.core.records import SpendRecord, State, UsageSource
+from gateway.core.records import LOST, SpendRecord, State, UsageSource
 from gateway.core.request import ChatRequest
 from gateway.core.routing import Candidate, Decision, Market
 from gateway.core.savings import Baseline, baseline
@@ -39,6 +40,7 @@ class Job(msgspec.Struct, frozen=True):
     cache_key: str | None
     candidates_json: str
     drops_json: str
+    tags_json: str = "{}"
 
 
 _NOT_BILLED = frozenset({"unreachable", "not_sent", "in_band_error"})
@@ -53,7 +55,6 @@ class Attempt:
     __slots__ = (
         "_at_us",
         "_began_us",
-        "_price_now",
         "_spent",
         "_waited_us",
         "baseline",
@@ -61,9 +62,12 @@ class Attempt:
         "cost",
         "finish_reason",
         "first_us",
+        "hold",
         "job",
         "number",
         "outcome",
+        "output_cap",
+        "price",
         "service_tier",
         "state",
         "status",
@@ -81,7 +85,7 @@ class Attempt:
         self._at_us = now_us()
         # A later attempt may begin after a price has changed; it is billed at the price of its own beginning.
         later = job.market.prices.at(candidate.model.id, instant(self._at_us)) if number > 1 else None
-        self._price_now = later or candidate.price
+        self.price = later or candidate.price
         self.target = target
         self.status = 0
         self.outcome = "cancelled"  # what it was, if nothing else is said before its record is made
@@ -92,6 +96,8 @@ class Attempt:
         self.finish_reason: str | None = None
         self.cost: Nano = candidate.expected_cost
         self.baseline: Baseline | None = None
+        self.hold: Nano = NOTHING
+        self.output_cap: int | None = None  # the output limit that is sent when the request names none, or a wilder one
         self.first_us: int | None = None
         self._began_us = ticks_us()
         self._waited_us = 0
@@ -136,12 +142,18 @@ class Attempt:
         self.state = State.SETTLED if self.usage_source is UsageSource.PROVIDER else State.UNCERTAIN
         self.baseline = baseline(
             self.job.decision.route.baseline,
-            self._price_now,
+            self.price,
             self.usage,
             self.job.market,
             self.job.decision.now,
             service_tier=self.service_tier,
         )
+
+    def left(self, usage_raw: bytes, service_tier: str | None, events: int) -> None:
+        """The client left and the stream was cut off where that ends the billing: it is paid as far as it came."""
+        self.outcome = "aborted"
+        self.service_tier = service_tier
+        self._price(usage_raw, events)
 
     def broke(self, usage_raw: bytes, events: int) -> None:
         """The answer broke off after it began."""
@@ -165,7 +177,14 @@ class Attempt:
             usage = Usage(input=self.candidate.expected.input, output=events or self.candidate.expected.output)
             self.usage_source = UsageSource.ESTIMATED
         self.usage = usage
-        self.cost = self._price_now.cost(usage, self.service_tier)
+        self.cost = self.price.cost(usage, self.service_tier)
+
+    def record_if_lost(self) -> SpendRecord:
+        """What is booked when nobody is left to say how the attempt ended: the most that it may have cost."""
+        return msgspec.structs.replace(
+            self.record(), outcome=LOST, cost_nano=self.hold, usage_source=UsageSource.ESTIMATED, duration_us=0,
+            input_tokens=self.candidate.expected.input, output_tokens=self.candidate.expected.output,
+        )  # fmt: skip
 
     def record(self) -> SpendRecord:
         job, route, usage = self.job, self.job.decision.route, self.usage
@@ -200,7 +219,7 @@ class Attempt:
             audio_output_tokens=usage.audio_output,
             image_output_tokens=usage.image_output,
             service_tier=self.service_tier,
-            price_id=self._price_now.id,
+            price_id=self.price.id,
             expected_nano=self.candidate.expected_cost,
             cost_nano=self.cost,
             baseline_model=compared.model if compared else None,
@@ -210,6 +229,10 @@ class Attempt:
             ttft_us=self.first_us,
             candidates=job.candidates_json,
             drops=job.drops_json,
+            organisation=job.caller.organisation,
+            end_user=job.request.end_user,
+            tags=job.tags_json,
+            hold_nano=self.hold,
         )
 
 
@@ -226,6 +249,7 @@ def cached_record(job: Job, answer: CachedAnswer, target: Target, compared: Base
         reasoning_tokens=0, service_tier=None, price_id=None, expected_nano=Nano(0), cost_nano=Nano(0),
         baseline_model=compared.model, baseline_price_id=compared.price_id, baseline_nano=compared.cost,
         duration_us=duration, ttft_us=duration, candidates=job.candidates_json, drops=job.drops_json,
+        organisation=job.caller.organisation, end_user=job.request.end_user, tags=job.tags_json,
     )  # fmt: skip
 
 

@@ -27,9 +27,10 @@ from gateway.core.sse import DONE
 from gateway.core.world import Caller, World
 
 from . import headers
+from .admission import Admissions, tags_json
 from .attempt import NOTHING, Attempt, Job, decision_json
 from .clock import dice, instant, new_id, now_us, ticks_us
-from .door import authenticate, read_body
+from .door import authenticate, read_body, tags_of
 from .exchange import Relay, fetch
 from .faults import over_time
 from .health import Health
@@ -67,6 +68,7 @@ class Parts:
     keeper: Keeper
     settler: Settler
     booking: Booking
+    admissions: Admissions
     health: Health
     metrics: Metrics
 
@@ -126,7 +128,9 @@ class ChatEndpoint:
         )
         at_us = now_us()  # the prices of now, not of when a slow client began to send
         request = parse_chat(body)
-        route = find_route(world, caller, request.model)
+        tags = tags_of(arrival.scope, request)
+        named = find_route(world, caller, request.model)
+        route = self._parts.admissions.route_in_force(named, caller, world)
         signals = Signals(now=instant(at_us), seed=dice(), unhealthy=self._parts.health.unhealthy())
         decision = decide(route, request, world.market, signals, jurisdictions=caller.jurisdictions)
         candidates_json, drops_json = decision_json(decision)
@@ -143,6 +147,7 @@ class ChatEndpoint:
             cache_key=key,
             candidates_json=candidates_json,
             drops_json=drops_json,
+            tags_json=tags_json(tags),
         )
 
     def _refuse_overload(self, max_concurrency: int) -> None:
@@ -167,6 +172,12 @@ class ChatEndpoint:
         for number in range(1, most + 1):
             candidate = waiting.popleft()
             attempt = Attempt(job, candidate, number, live.targets[candidate.model.id], spent=spent)
+            try:
+                admission = await self._parts.admissions.admit(attempt, live.world.rules)
+            except GatewayError as refused:
+                if refused.retryable and waiting:  # its provider's own budget or limit: the next one may have room
+                    continue
+                raise
             self._parts.health.began(candidate.model.id)
             followed = False
             try:
@@ -189,7 +200,7 @@ class ChatEndpoint:
                     raise
                 log.warning("%s: falling back after %s", attempt.attempt_id, error.noted)
             finally:
-                self._parts.booking.book(attempt.record(), final=not followed)
+                self._parts.booking.book(attempt.record(), admission, final=not followed)
 
     async def _answer(self, attempt: Attempt, reply: Reply, deadline: asyncio.Timeout, *, alone: bool) -> None:
         """alone: no other attempt could follow this one."""
@@ -213,7 +224,7 @@ class ChatEndpoint:
         first_by = min(asyncio.get_running_loop().time() + attempt.job.decision.route.timeouts.first_token, until)
         await relay.run(upstream, first_by=first_by, on_gone=lambda: self._abandon(deadline))
         if reply.gone:
-            attempt.outcome = "aborted"
+            attempt.outcome = "aborted"  # whether it was read to its end or cut off
         elif relay.kept is not None:
             joined = join_stream(b"".join(relay.kept), relay.usage_raw)
             if joined is not None:
@@ -258,7 +269,8 @@ class _Arrival(msgspec.Struct, frozen=True):
 
 
 _REJECTED = frozenset(
-    {"invalid", "unauthorised", "refused", "overloaded", "too_large", "slow_request", "unknown_model", "client_left"}
+    {"invalid", "unauthorised", "refused", "overloaded", "too_large", "slow_request", "unknown_model", "client_left",
+     "over_budget", "over_limit", "accounts_away"}
 )
 
 

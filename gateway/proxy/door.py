@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from gateway.core.errors import Blame, GatewayError
+from gateway.core.request import ChatRequest, checked_tags
 from gateway.core.world import KEYLESS, Caller, World, key_digest
 
 from .reply import Receive, Scope, header
 
+TAGS = b"x-gateway-tags"
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def authenticate(scope: Scope, world: World) -> Caller:
     """The caller by its bearer key. Raises GatewayError 401, or 403 for a web page reaching a keyless gateway."""
-    if not world.callers:
+    if not world.teams:
         refuse_foreign_page(scope)
         return KEYLESS
     key = bearer(scope)
@@ -53,6 +56,21 @@ def _is_loopback(netloc: str) -> bool:
 def _foreign(what: str) -> GatewayError:
     told = f"this gateway has no keys and serves programs on this machine only, not {what}; configure team keys first"
     return GatewayError(Blame.CALLER, 403, told=told, code="loopback_only", outcome="unauthorised")
+
+
+def tags_of(scope: Scope, request: ChatRequest) -> Mapping[str, str]:
+    """The request's tags: `metadata`, and over it the header `x-gateway-tags: project=apollo,stage=test`."""
+    raw = header(scope, TAGS)
+    if raw is None:
+        return request.tags
+    pairs = {}
+    for part in raw.decode("latin-1").split(","):
+        name, equals, value = part.strip().partition("=")
+        if not equals:
+            told = f"'{TAGS.decode()}' is written name=value,name=value"
+            raise GatewayError(Blame.CALLER, 400, told=told, param=TAGS.decode(), outcome="invalid")
+        pairs[name.strip()] = value.strip()
+    return checked_tags({**request.tags, **pairs}, TAGS.decode())
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int, deadline_s: float) -> bytes:

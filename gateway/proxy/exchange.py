@@ -28,7 +28,7 @@ DONE_GRACE_S = 0.25
 async def dispatch(attempt: Attempt, upstream: Upstream) -> Exchange:
     """Send the request. An error status is read and raised as the provider's error."""
     target = attempt.target
-    body = target.dialect.body(attempt.job.request, target.model)
+    body = target.dialect.body(attempt.job.request, target.model, attempt.output_cap)
     timeouts = attempt.job.decision.route.timeouts
     exchange = await upstream.send(target, body, attempt_id=attempt.attempt_id, timeouts=timeouts)
     attempt.status = exchange.status
@@ -72,9 +72,20 @@ class Relay:
         self.kept: list[bytes] | None = [] if keep else None
 
     async def run(self, upstream: Upstream, *, first_by: float, on_gone: Callable[[], None]) -> None:
-        """Pass the stream on to its last content event. The attempt is complete when this returns."""
+        """Pass the stream on to its last content event. The attempt is complete when this returns.
+
+        When the client leaves, a provider that bills what it has generated is cut off at once. From one that bills the
+        whole answer anyway it is read on, to learn what it cost; `on_gone` bounds that.
+        """
         scanner, attempt = self._scanner, self._attempt
         exchange = None
+
+        def left() -> None:
+            if attempt.target.provider.abort_stops_billing:
+                clock.reschedule(self._now())
+            else:
+                on_gone()
+
         try:
             async with asyncio.timeout_at(first_by) as clock:
                 exchange = await dispatch(attempt, upstream)
@@ -82,11 +93,14 @@ class Relay:
                 held = await self._until_content(chunks)
                 attempt.first_content()
                 self._reply.headers += headers.of_attempt(attempt)
-                await self._reply.start_stream(on_gone)
+                await self._reply.start_stream(left)
                 clock.reschedule(self._now() + self._gap)
                 await self._pass_on(held)
                 await self._pump(chunks, clock)
         except TimeoutError as exc:
+            if self._reply.gone and not self._finished and attempt.target.provider.abort_stops_billing:
+                attempt.left(scanner.usage_raw, scanner.service_tier, scanner.events)
+                return
             if self._reply.blocked or not self._finished:
                 attempt.broke(scanner.usage_raw, scanner.events)
                 if self._reply.blocked:

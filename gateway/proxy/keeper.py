@@ -91,5 +91,5 @@ async def replay(job: Job, kept: CachedAnswer, target: Target, reply: Reply, boo
         else:
             await reply.whole(200, kept.body)
     finally:
-        booking.book(record, final=True)
+        booking.book(record, None, final=True)
     return True

@@ -1,5 +1,9 @@
 """From finished attempts to the book, off the hot path: a queue, one writer, batches.
 
+An attempt is settled in the accounts first, which keep a copy of its record until the ledger has it; so a process that
+is killed leaves nothing behind that another one does not find. Only while the accounts are away is a record booked
+without that copy.
+
 Invariant: a record leaves the queue only after the ledger has taken it. While the ledger is away records wait and
 `full` turns true at the queue's limit; the front door then refuses new work, because spend could not be booked.
 """
@@ -9,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 
-from gateway.core.contracts import Ledger, LedgerUnavailable
+from gateway.core.contracts import Accounts, Admission, Ledger, LedgerUnavailable, Settlement
 from gateway.core.records import SpendRecord
 
 from .metrics import Metrics
@@ -20,19 +25,25 @@ log = logging.getLogger("gateway.settle")
 
 BATCH = 500
 PAUSE_S = 0.05
-"""How long a batch gathers. It bounds what a killed process can lose, and a commit costs as much as many rows."""
+"""How long a batch gathers: a commit costs as much as many rows."""
 
 LONGEST_RETRY_S = 5.0
 WRITE_DEADLINE_S = 60.0
 
 
 class Settler:
-    """Owns the writer task. `start` it in a running loop; `close` drains the queue."""
+    """Owns the writer task. `start` it in a running loop; `close` drains the queue.
 
-    def __init__(self, ledger: Ledger, *, limit: int = 200_000) -> None:
+    taken: told of each settlement whose record the ledger has.
+    """
+
+    def __init__(
+        self, ledger: Ledger, *, taken: Callable[[Settlement], None] | None = None, limit: int = 200_000
+    ) -> None:
         self._ledger = ledger
+        self.taken = taken
         self._limit = limit
-        self._queue: deque[SpendRecord] = deque()
+        self._queue: deque[Settlement] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -46,8 +57,8 @@ class Settler:
     def full(self) -> bool:
         return len(self._queue) >= self._limit
 
-    def put(self, record: SpendRecord) -> None:
-        self._queue.append(record)
+    def put(self, settlement: Settlement) -> None:
+        self._queue.append(settlement)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -75,9 +86,10 @@ class Settler:
             if not self._closing:
                 await asyncio.sleep(PAUSE_S)  # lets a batch gather; costs the caller nothing
             batch = list(islice(self._queue, BATCH))
+            records = [one.record for one in batch if one.record is not None]
             try:
                 async with asyncio.timeout(WRITE_DEADLINE_S):
-                    await asyncio.to_thread(self._ledger.append, batch)
+                    await asyncio.to_thread(self._ledger.append, records)
             except Exception as exc:  # whatever it is, the records stay queued and are tried again
                 self.failures += 1
                 known = isinstance(exc, LedgerUnavailable | TimeoutError)
@@ -86,18 +98,20 @@ class Settler:
                 retry_s = min(retry_s * 2, LONGEST_RETRY_S)
                 continue
             retry_s = PAUSE_S
-            for _ in batch:
+            for settlement in batch:
                 self._queue.popleft()
+                if self.taken is not None:
+                    self.taken(settlement)
 
 
 class Booking:
-    """Where every finished attempt goes, once: the book and the metrics read the same record."""
+    """Where every finished attempt goes, once: accounts, book and metrics read the same record."""
 
-    def __init__(self, settler: Settler, metrics: Metrics) -> None:
-        self._settler = settler
+    def __init__(self, accounts: Accounts, metrics: Metrics) -> None:
+        self._accounts = accounts
         self._metrics = metrics
 
-    def book(self, record: SpendRecord, *, final: bool) -> None:
+    def book(self, record: SpendRecord, admission: Admission | None, *, final: bool) -> None:
         """final: no further attempt of this request follows."""
-        self._settler.put(record)
+        self._accounts.settle(admission, record)
         self._metrics.record(record, final=final)

@@ -85,7 +85,7 @@ class RedisAccounts:
         for _ in range(ROUNDS):
             budgets = [self.budget_wire(gate, bound) for bound in ask.budgets]
             try:
-                answer = await gate.admit([ask.hold, ask.amount, budgets, limits, note, False])
+                answer = await gate.admit([ask.hold, ask.amount, budgets, limits, False], note)
             except Away:
                 return self._admit_offline(ask, budgets, limits)
             if answer[0] == 1:
@@ -100,7 +100,7 @@ class RedisAccounts:
 
     def settle(self, admission: Admission | None, record: SpendRecord) -> None:
         """The attempt is over. Never waits and never fails; without an admission the record is only booked."""
-        gate = self.gates.get(record.organisation) or next(iter(self.gates.values()))
+        gate = self._gate_of(record)
         if admission is None:
             gate.settle(Settlement(record.attempt_id, 0, record.cost_nano, [], [], [], record))
             return
@@ -116,6 +116,15 @@ class RedisAccounts:
                 record=record,
             )
         )
+
+    def taken(self, settlement: Settlement) -> None:
+        """The ledger has the record of this settlement."""
+        if settlement.record is not None:
+            self._gate_of(settlement.record).taken(settlement)
+
+    def _gate_of(self, record: SpendRecord) -> Gate:
+        # An organisation that was taken out of the configuration since: its record is booked all the same.
+        return self.gates.get(record.organisation) or next(iter(self.gates.values()))
 
     async def seed(self, organisation: str, bounds: list[Bound]) -> None:
         """Make counters from the ledger, or raise those below it. Raises Away, LedgerUnavailable, TimeoutError."""

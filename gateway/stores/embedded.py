@@ -170,7 +170,9 @@ class EmbeddedStore:
                 pass_fds=(lock,),
                 # Ctrl-C at the terminal reaches the gateway alone, which drains first and ends the server last.
                 start_new_session=True,
-                preexec_fn=_end_with(os.getpid()) if sys.platform == "linux" else None,
+                # SIGKILL and not SIGTERM, because it cannot be put off. Nothing acknowledged is lost by it: Valkey
+                # writes the append-only file before it answers, and what was written is the kernel's to keep.
+                preexec_fn=end_with(os.getpid(), signal.SIGKILL) if sys.platform == "linux" else None,
             )
 
     async def _wait_until_it_answers(self, process: subprocess.Popen[bytes], socket: Path) -> None:
@@ -242,16 +244,12 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def _end_with(parent: int) -> Callable[[], None]:
-    """Runs in the child before the server does: the kernel kills it when its parent dies, however that happens.
-
-    SIGKILL and not SIGTERM, because it cannot be put off. Nothing acknowledged is lost by it: Valkey writes the
-    append-only file before it answers, and what was written is the kernel's to keep.
-    """
+def end_with(parent: int, by: signal.Signals) -> Callable[[], None]:
+    """To be called in the child (Linux only): the kernel then signals it when its parent dies, however that happens."""
     libc = ctypes.CDLL(None)  # loaded before the fork, where little may be done safely
 
     def in_child() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        libc.prctl(_PR_SET_PDEATHSIG, int(by))
         if os.getppid() != parent:  # the parent died before the kernel was told
             os._exit(1)
 

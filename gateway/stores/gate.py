@@ -16,6 +16,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import islice
 from typing import Any
@@ -35,6 +36,9 @@ PREFIX = "gw:a1:"
 ADMITS_AT_ONCE = 128
 SETTLES_AT_ONCE = 256
 TAKEN_AT_ONCE = 512
+ANSWER_S = 0.25
+"""How long an answer may take. A frozen server is noticed after two of them, and then nobody waits for it."""
+
 PROBE_S = 0.5
 """How often an absent server is looked for."""
 
@@ -50,6 +54,13 @@ Answer = list[Any]
 
 class Away(Exception):
     """The server did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    entry: Wire
+    note: bytes
+    future: asyncio.Future[Answer]
 
 
 class _Script:
@@ -78,7 +89,7 @@ class Gate:
         self._keys = [f"{PREFIX}{{{organisation}}}:{name}" for name in names]
         self.stream = self._keys[4]
         self._scripts = {name: _Script(name) for name in ("admit", "settle", "sweep", "renew", "seed")}
-        self._admits: deque[tuple[Wire, asyncio.Future[Answer]]] = deque()
+        self._admits: deque[_Asked] = deque()
         self._settles: deque[Settlement] = deque()
         self._batch: list[Settlement] = []
         self._number = 0
@@ -103,12 +114,12 @@ class Gate:
         """The server's clock, as far as it is known: its last answer and the time since then."""
         return self._clock_us + (time.monotonic_ns() - self._clock_at) // 1_000
 
-    async def admit(self, entry: Wire) -> Answer:
-        """What admit.lua answers for this entry. Raises Away."""
+    async def admit(self, entry: Wire, note: bytes) -> Answer:
+        """What admit.lua answers for this entry; note as told there. Raises Away."""
         if self.away:
             raise Away
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._admits.append((entry, future))
+        self._admits.append(_Asked(entry, note, future))
         self._wake.set()
         # Bounded: every flight ends within the link's deadlines, and every way out of it answers its futures.
         return await future
@@ -195,17 +206,20 @@ class Gate:
 
     async def _flight(self) -> None:
         admits = [self._admits.popleft() for _ in range(min(len(self._admits), ADMITS_AT_ONCE))]
-        admits = [(entry, future) for entry, future in admits if not future.done()]  # whose client left meanwhile
+        admits = [one for one in admits if not one.future.done()]  # without those whose client left meanwhile
         commands: list[bytes] = []
         names: list[str] = []
         settling = self._next_batch()
         taken = list(islice(self._taken, TAKEN_AT_ONCE))
         if settling or taken:
             entries = [_settle_entry(one) for one in settling]
-            commands.append(self._call("settle", self._worker, str(self._number), _encode(entries), _encode(taken)))
+            records = [b"" if one.record is None else _encode(one.record) for one in settling]
+            words = [self._worker.encode(), b"%d" % self._number, _encode(entries), _encode(taken)]
+            commands.append(self._call("settle", *words, *records))
             names.append("settle")
         if admits:
-            commands.append(self._call("admit", str(LEASE_US), _encode([entry for entry, _ in admits])))
+            entries = [one.entry for one in admits]
+            commands.append(self._call("admit", str(LEASE_US), _encode(entries), *(one.note for one in admits)))
             names.append("admit")
         if not commands:
             return
@@ -242,27 +256,27 @@ class Gate:
                 self._taken.append(stream_id)
             self._hand_over(settlement)
 
-    def _has_answered(self, admits: Sequence[tuple[Wire, asyncio.Future[Answer]]], reply: bytes) -> None:
+    def _has_answered(self, admits: Sequence[_Asked], reply: bytes) -> None:
         now_us, answers = _decode(reply)
         self._set_clock(now_us)
-        for (entry, future), answer in zip(admits, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
+        for one, answer in zip(admits, answers, strict=True):
+            if not one.future.done():
+                one.future.set_result(answer)
             elif answer[0] == 1:
-                self._take_back([(entry, future)])
+                self._take_back([one])
 
-    def _failed(self, admits: Sequence[tuple[Wire, asyncio.Future[Answer]]]) -> None:
+    def _failed(self, admits: Sequence[_Asked]) -> None:
         self._take_back(admits)
         waiting = [*admits, *self._admits]
         self._admits.clear()
-        for _, future in waiting:
-            if not future.done():
-                future.set_exception(Away())
+        for one in waiting:
+            if not one.future.done():
+                one.future.set_exception(Away())
         for settlement in (*self._batch, *self._settles):
             self._hand_over(settlement)
 
-    def _take_back(self, admits: Sequence[tuple[Wire, asyncio.Future[Answer]]]) -> None:
-        self._settles.extend(_void(entry) for entry, _ in admits)
+    def _take_back(self, admits: Sequence[_Asked]) -> None:
+        self._settles.extend(_void(one.entry) for one in admits)
 
     def _hand_over(self, settlement: Settlement) -> None:
         if not settlement.handed and settlement.record is not None:
@@ -280,11 +294,11 @@ class Gate:
     async def _ask(self, commands: Sequence[bytes], names: Sequence[str]) -> list[Any]:  # Any: replies of any kind
         """The replies. Raises Away, also when the server answers with an error: it cannot keep accounts then."""
         try:
-            replies = await self._link.ask(commands)
+            replies = await self._patiently(commands)
             if any(isinstance(reply, NoScriptError) for reply in replies):
                 # A server that was started anew has forgotten them. What it did do of these, it recognises.
-                await self._link.ask([packed("SCRIPT", "LOAD", self._scripts[name].text) for name in set(names)])
-                replies = await self._link.ask(commands)
+                await self._patiently([packed("SCRIPT", "LOAD", self._scripts[name].text) for name in set(names)])
+                replies = await self._patiently(commands)
         except GONE as exc:
             self._is_away(kind_of(exc), type(exc).__name__)
             raise Away from exc
@@ -293,6 +307,16 @@ class Gate:
                 self._is_away("refused", str(reply)[:120])
                 raise Away from reply
         return replies
+
+    async def _patiently(self, commands: Sequence[bytes]) -> list[Any]:  # Any: replies of any kind
+        """Asked a second time before the server counts as away: a pause of this very process looks the same.
+
+        Every script recognises what it has done already, so asking twice is asking once.
+        """
+        try:
+            return await self._link.ask(commands, timeout_s=ANSWER_S)
+        except GONE:
+            return await self._link.ask(commands, timeout_s=ANSWER_S)
 
     def _is_away(self, kind: str, what: str) -> None:
         self.failures += 1
@@ -310,8 +334,7 @@ def _void(entry: Wire) -> Settlement:
 
 
 def _settle_entry(settlement: Settlement) -> Wire:
-    record = b"" if settlement.record is None else _encode(settlement.record)
     return [
         settlement.hold, settlement.amount, settlement.cost, settlement.budgets, settlement.busy,
-        settlement.refunds, record, settlement.booked_us,
+        settlement.refunds, settlement.booked_us,
     ]  # fmt: skip

@@ -1,7 +1,8 @@
 """The book: one table in SQLite or PostgreSQL, to which rows are only ever added, and its sums (see `rollup`).
 
 Invariants: appending twice is appending once (by attempt_id). A batch is one transaction: all of it or nothing. No
-statement here changes or removes a row of the book.
+statement here changes or removes a row of the book. The one thing that a second record of an attempt may do: where the
+first gave the attempt up as lost, the second is its true end, and is booked as a correction.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from gateway.core.contracts import LedgerUnavailable
-from gateway.core.records import SpendRecord
+from gateway.core.corrections import found_after_all
+from gateway.core.records import LOST, SpendRecord
 
 from . import schema
 from .rollup import Row, SeriesKey, SeriesNumbers, by_hour, spans
-from .table import to_row
+from .table import RECORD_COLUMNS, TABLE, from_row, to_row
 from .writing import PostgresWriting, SqliteWriting, Writing
 
 log = logging.getLogger("gateway.ledger")
@@ -102,6 +104,15 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         raise LedgerUnavailable(_cause(exc)) from exc
 
 
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees the database as it was at its first question, however many it asks."""
+    with transaction(engine) as connection:
+        snapshot = "BEGIN" if connection.dialect.name == "sqlite" else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+        connection.exec_driver_sql(snapshot)
+        yield connection
+
+
 def _cause(exc: SQLAlchemyError) -> str:
     cause: BaseException = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     first = str(cause).strip().partition("\n")[0]
@@ -144,19 +155,35 @@ class SqlLedger:
             return
         try:
             with transaction(self.engine) as connection:
-                ids = self._write(connection, rows)
+                ids = self._write(connection, rows, records)
         except LedgerUnavailable:
             self._prepared = False  # what comes back may be an empty database
             self._series.forget()
             raise
         self._series.keep(ids)
 
-    def _write(self, connection: Connection, rows: Sequence[Row]) -> Mapping[SeriesKey, int]:
-        sums = by_hour(self._writing.insert(connection, rows))
+    def _write(
+        self, connection: Connection, rows: Sequence[Row], records: Sequence[SpendRecord]
+    ) -> Mapping[SeriesKey, int]:
+        new = self._writing.insert(connection, rows)
+        if len(new) < len(rows):
+            known = {row[0] for row in rows} - {row[0] for row in new}
+            late = self._found_after_all(connection, [one for one in records if one.attempt_id in known])
+            new = [*new, *self._writing.insert(connection, late)] if late else new
+        sums = by_hour(new)
         ids = self._series.of(connection, {key for _, key in sums})
         if sums:
             self._writing.add(connection, spans(sums, ids))
         return ids
+
+    def _found_after_all(self, connection: Connection, again: Sequence[SpendRecord]) -> list[Row]:
+        """Corrections for rows that gave these attempts up as lost."""
+        ends = {record.attempt_id: record for record in again if record.outcome != LOST}
+        if not ends:
+            return []
+        asked = select(*RECORD_COLUMNS).where(TABLE.c.attempt_id.in_(ends), TABLE.c.outcome == LOST)
+        given_up = [from_row(row) for row in connection.execute(asked)]
+        return self._rows([row for lost in given_up for row in found_after_all(lost, ends[lost.attempt_id])])
 
     def _connected(self, *_: object) -> None:
         # A server that was restored from a backup under our feet has closed every connection.

@@ -1,39 +1,41 @@
 """Reads the ledger: sums for finance, rows for the admin.
 
 Invariants: integers all the way. Real and simulated spend are never in one sum: every sum is asked for one of them.
-attempts == requests + failed + aborted, and saved == baseline - settled - uncertain, in every line.
+attempts == requests + failed + aborted, and saved == baseline - settled - uncertain, in every line. The answer is the
+same whether it comes from the sums that are kept or from the book; things are counted by summing `sign`, so that a row
+that was taken back and said anew counts once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from operator import add
+from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Engine, func, select
+from sqlalchemy import Engine, func, select
 
-from gateway.core.records import SpendRecord, State
+from gateway.core.records import SpendRecord
 
-from .ledger import transaction
-from .table import FIELDS, TABLE, storable, to_us
+from .ledger import reading, transaction
+from .question import DIMENSIONS, TAG, TIMES, TOTALS, Question
+from .spans import parts
+from .table import DAY_H, EPOCH, RECORD_COLUMNS, SERIES, SUMS, TABLE, from_row, storable, to_us
 
-Dimension = Literal["provider", "model", "route", "team", "day", "key", "policy", "outcome"]
-DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 ROWS_AT_MOST = 1000
+LINES_AT_MOST = 100_000
 
-_ANSWERED = ("ok", "cached")
-_ABORTED = "aborted"
 _row = TABLE.c
-_RECORD = [_row[field.name] for field in FIELDS]
 
 
 class SpendLine(msgspec.Struct, frozen=True, kw_only=True):
     """The sum of some attempts. Money in nano-dollars.
 
-    group: what they have in common, in the order it was asked for. requests: those answered whole, from a provider or
-    from the cache. aborted: the client left, what had been answered was still paid. failed: everything else.
-    uncertain_nano: estimated costs, apart from what providers reported.
+    group: what they have in common, in the order it was asked for; empty text where there is none (no tag, no end
+    user). requests: those answered whole, from a provider or from the cache. aborted: the client left, what had been
+    answered was still paid. failed: everything else. uncertain_nano: estimated costs, apart from what providers
+    reported. duration_us: their times, summed.
     """
 
     group: dict[str, str]
@@ -48,45 +50,32 @@ class SpendLine(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int
     output_tokens: int
     reasoning_tokens: int
+    audio_input_tokens: int
+    image_input_tokens: int
+    audio_output_tokens: int
+    image_output_tokens: int
     settled_nano: int
     uncertain_nano: int
     baseline_nano: int
     saved_nano: int
+    duration_us: int
+
+    @property
+    def tokens_in(self) -> int:
+        plain = self.input_tokens + self.cached_input_tokens + self.cache_write_tokens
+        return plain + self.audio_input_tokens + self.image_input_tokens
+
+    @property
+    def tokens_out(self) -> int:
+        return self.output_tokens + self.reasoning_tokens + self.audio_output_tokens + self.image_output_tokens
 
 
-def _count_of(*outcomes: str) -> ColumnElement[int]:
-    return func.count().filter(_row.outcome.in_(outcomes))
-
-
-def _sum_of(column: ColumnElement[int], *conditions: ColumnElement[bool]) -> ColumnElement[Any]:  # Any: int or Decimal
-    total = func.sum(column)
-    return func.coalesce(total.filter(*conditions) if conditions else total, 0)
-
-
-_SUMS: dict[str, ColumnElement[Any]] = {
-    "requests": _count_of(*_ANSWERED),
-    "attempts": func.count(),
-    "aborted": _count_of(_ABORTED),
-    "cache_hits": _count_of("cached"),
-    "input_tokens": _sum_of(_row.input_tokens),
-    "cached_input_tokens": _sum_of(_row.cached_input_tokens),
-    "cache_write_tokens": _sum_of(_row.cache_write_tokens),
-    "output_tokens": _sum_of(_row.output_tokens),
-    "reasoning_tokens": _sum_of(_row.reasoning_tokens),
-    "settled_nano": _sum_of(_row.cost_nano, _row.state != State.UNCERTAIN.value),
-    "uncertain_nano": _sum_of(_row.cost_nano, _row.state == State.UNCERTAIN.value),
-    "baseline_nano": _sum_of(_row.baseline_nano),
-}
-
-
-def dimensions(names: Iterable[str]) -> tuple[Dimension, ...]:
+def dimensions(names: Iterable[str]) -> tuple[str, ...]:
     """Names as dimensions, each once. Raises ValueError naming those that exist."""
-    found: dict[Dimension, None] = {}
-    for name in names:
-        known = next((dimension for dimension in DIMENSIONS if dimension == name), None)
-        if known is None:
-            raise ValueError(f"cannot group by {name[:40]!r}; choose from {', '.join(DIMENSIONS)}")
-        found[known] = None
+    found = dict.fromkeys(names)
+    for name in found:
+        if name not in DIMENSIONS and not (name.startswith(TAG) and name != TAG):
+            raise ValueError(f"cannot group by {name[:40]!r}; choose from {', '.join(DIMENSIONS)}, {TAG}NAME")
     return tuple(found)
 
 
@@ -119,71 +108,89 @@ def spend(
     provider: str | None = None,
     model: str | None = None,
     route: str | None = None,
+    key: str | None = None,
+    organisation: str | None = None,
+    end_user: str | None = None,
+    tags: Mapping[str, str] | None = None,
     simulated: bool,
 ) -> list[SpendLine]:
     """One line for each combination of `by`; with none, one line of everything. No attempts, no lines.
 
-    since is included, until is not. Days come in order, everything else dearest first. Raises ValueError for an
-    unknown dimension or a time without a zone, LedgerUnavailable when the ledger cannot be read.
+    since is included, until is not. Days and hours come in order, everything else dearest first. Raises ValueError for
+    an unknown dimension, a time without a zone or more than LINES_AT_MOST lines, LedgerUnavailable when the ledger
+    cannot be read.
     """
-    names = dimensions(by)
-    groups = [_dimension(name) for name in names]
-    sums = [total.label(name) for name, total in _SUMS.items()]
-    query = select(*groups, *sums).where(_row.simulated == simulated).group_by(*groups)
-    if since is not None:
-        query = query.where(_row.at_us >= to_us(since))
-    if until is not None:
-        query = query.where(_row.at_us < to_us(until))
-    for column, wanted in ((_row.team, team), (_row.provider, provider), (_row.model, model), (_row.route, route)):
-        if wanted is not None:
-            query = query.where(column == storable(wanted))
-    with transaction(engine) as connection:
-        rows = connection.execute(query).all()
-    lines = [_line(dict(zip(names, row, strict=False)), simulated, row[len(names) :]) for row in rows]
-    found = [line for line in lines if line.attempts]
-    return sorted(found, key=_by_day) if "day" in names else sorted(found, key=_dearest_first)
+    given = {
+        "team": team, "provider": provider, "model": model, "route": route, "key": key, "organisation": organisation,
+        "end_user": end_user, **{TAG + name: value for name, value in (tags or {}).items()},
+    }  # fmt: skip
+    wanted = {name: storable(value) for name, value in given.items() if value is not None}
+    question = Question(dimensions(by), wanted, simulated, of_postgres=engine.dialect.name == "postgresql")
+    first_us, end_us = (None if at is None else to_us(at) for at in (since, until))
+    found: dict[tuple[Any, ...], tuple[int, ...]] = {}  # Any: texts, and numbers of days or hours
+    with reading(engine) as connection:
+        for part in parts(first_us, end_us, coarsest_h=question.coarsest_h):
+            for row in connection.execute(question.select(part).limit(LINES_AT_MOST + 1)):
+                group, sums = _split(row, len(question.by))
+                have = found.get(group)
+                found[group] = sums if have is None else tuple(map(add, have, sums))
+    if len(found) > LINES_AT_MOST:
+        raise ValueError(f"more than {LINES_AT_MOST:,} lines: ask for a shorter period, or group by less")
+    lines = [_line(_texts(question.by, group), simulated, sums) for group, sums in found.items() if any(sums)]
+    return sorted(lines, key=_in_time if TIMES.keys() & set(question.by) else _dearest_first)
 
 
 def total(lines: Sequence[SpendLine]) -> SpendLine:
     """The sum of lines of one kind. Raises ValueError when there are none, or real ones among simulated ones."""
     if len({line.simulated for line in lines}) != 1:
         raise ValueError("real and simulated spend are never summed together, and nothing has no sum")
-    sums = {name: sum(getattr(line, name) for line in lines) for name in (*_SUMS, "failed", "saved_nano")}
+    sums = {name: sum(getattr(line, name) for line in lines) for name in (*TOTALS, "failed", "saved_nano")}
     return SpendLine(group={}, simulated=lines[0].simulated, **sums)
 
 
 def recent(engine: Engine, limit: int, *, simulated: bool, team: str | None = None) -> list[SpendRecord]:
     """The newest records, newest first, at most ROWS_AT_MOST of them."""
-    query = select(*_RECORD).where(_row.simulated == simulated)
+    query = select(*RECORD_COLUMNS).where(_row.simulated == simulated)
     if team is not None:
         query = query.where(_row.team == storable(team))
     newest = query.order_by(_row.at_us.desc(), _row.attempt_id.desc()).limit(max(0, min(limit, ROWS_AT_MOST)))
     with transaction(engine) as connection:
-        return [_record(row) for row in connection.execute(newest)]
+        return [from_row(row) for row in connection.execute(newest)]
 
 
 def attempts_of(engine: Engine, request_id: str) -> list[SpendRecord]:
     """The attempts of one request, in the order they were made."""
-    query = select(*_RECORD).where(_row.request_id == storable(request_id)).order_by(_row.attempt, _row.attempt_id)
+    of_request = _row.request_id == storable(request_id)
+    query = select(*RECORD_COLUMNS).where(of_request).order_by(_row.attempt, _row.attempt_id)
     with transaction(engine) as connection:
-        return [_record(row) for row in connection.execute(query)]
+        return [from_row(row) for row in connection.execute(query)]
 
 
 def both_kinds(engine: Engine) -> tuple[int, int]:
-    """How many real and how many simulated records there are."""
-    counts = [func.count().filter(_row.simulated == simulated) for simulated in (False, True)]
+    """How many real and how many simulated attempts there are."""
+    kinds = [func.coalesce(func.sum(SUMS.c.sign).filter(SERIES.c.simulated == kind), 0) for kind in (False, True)]
+    query = select(*kinds).join_from(SUMS, SERIES, SERIES.c.id == SUMS.c.series).where(SUMS.c.hours == DAY_H)
     with transaction(engine) as connection:
-        row = connection.execute(select(*counts).select_from(TABLE)).one()
+        row = connection.execute(query).one()
     return int(row[0]), int(row[1])
 
 
-def _dimension(name: Dimension) -> ColumnElement[str]:
-    return _row.key_id if name == "key" else _row[name]
-
-
-def _line(group: dict[str, str], simulated: bool, sums: Sequence[Any]) -> SpendLine:  # Any: int, or Decimal
+def _split(row: Sequence[Any], groups: int) -> tuple[tuple[Any, ...], tuple[int, ...]]:  # Any: what a database gives
     # PostgreSQL sums 64-bit integers as NUMERIC, which arrives as Decimal: whole numbers, so int() is exact.
-    found = {name: int(value) for name, value in zip(_SUMS, sums, strict=True)}
+    return tuple(row[:groups]), tuple(map(int, row[groups:]))
+
+
+def _texts(by: Sequence[str], group: Sequence[Any]) -> dict[str, str]:  # Any: texts, and numbers of days or hours
+    return {name: _time(name, value) if name in TIMES else value for name, value in zip(by, group, strict=True)}
+
+
+def _time(name: str, number: int) -> str:
+    at = EPOCH + timedelta(hours=number * TIMES[name])
+    return f"{at:%Y-%m-%d}" if name == "day" else f"{at:%Y-%m-%dT%H:%MZ}"
+
+
+def _line(group: dict[str, str], simulated: bool, sums: Sequence[int]) -> SpendLine:
+    found = dict(zip(TOTALS, sums, strict=True))
     return SpendLine(
         group=group,
         simulated=simulated,
@@ -193,12 +200,8 @@ def _line(group: dict[str, str], simulated: bool, sums: Sequence[Any]) -> SpendL
     )
 
 
-def _record(row: Sequence[Any]) -> SpendRecord:  # Any: the values of one row
-    return msgspec.convert(dict(zip((field.name for field in FIELDS), row, strict=True)), SpendRecord)
-
-
-def _by_day(line: SpendLine) -> tuple[str, list[str]]:
-    return line.group["day"], list(line.group.values())
+def _in_time(line: SpendLine) -> tuple[list[str], list[str]]:
+    return [line.group[name] for name in TIMES if name in line.group], list(line.group.values())
 
 
 def _dearest_first(line: SpendLine) -> tuple[int, list[str]]:

@@ -19,8 +19,8 @@ _COUNTS: dict[str, Callable[[SpendLine], int]] = {
     "failed": lambda line: line.failed,
     "aborted": lambda line: line.aborted,
     "cache hits": lambda line: line.cache_hits,
-    "tokens in": lambda line: line.input_tokens + line.cached_input_tokens + line.cache_write_tokens,
-    "tokens out": lambda line: line.output_tokens + line.reasoning_tokens,
+    "tokens in": lambda line: line.tokens_in,
+    "tokens out": lambda line: line.tokens_out,
 }
 _AMOUNTS: dict[str, Callable[[SpendLine], int]] = {
     "cost $": lambda line: line.settled_nano,

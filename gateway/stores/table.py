@@ -13,7 +13,7 @@ A new field of SpendRecord needs a default, which older rows then have.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Union, get_args, get_origin
@@ -81,6 +81,11 @@ def to_row(record: SpendRecord) -> tuple[str | int | bool | None, ...]:
     return (*values.values(), day_of(record.at_us))
 
 
+def from_row(row: Sequence[Any]) -> SpendRecord:  # Any: the values of one row
+    """The record in a row of RECORD_COLUMNS."""
+    return msgspec.convert(dict(zip((field.name for field in FIELDS), row, strict=True)), SpendRecord)
+
+
 def storable(text: str) -> str:
     """Text as both databases keep it: PostgreSQL refuses a zero byte, both refuse half of a surrogate pair."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
@@ -123,6 +128,7 @@ TABLE = Table(
     Index("spend_records_request", "request_id"),
 )
 COLUMNS = tuple(column.name for column in TABLE.columns)
+RECORD_COLUMNS = [TABLE.c[field.name] for field in FIELDS]
 
 SERIES_OF = (
     "simulated", "organisation", "team", "key_id", "provider", "model", "route", "policy", "outcome", "state",

@@ -114,7 +114,7 @@ class Upkeep:
             if at <= len(mine) and mine[at - 1].ask.hold in self._accounts.open:
                 one = mine[at - 1]
                 note = _encode(one.ask.note)
-                await gate.admit([one.ask.hold, one.ask.amount, one.budgets, one.limits, note, True])
+                await gate.admit([one.ask.hold, one.ask.amount, one.budgets, one.limits, True], note)
 
     async def sweep(self, _: str, gate: Gate) -> None:
         found = SWEEP_AT_ONCE
@@ -159,7 +159,7 @@ class Upkeep:
         self._slice_number += 1
         hold = f"slice:{self._worker}:{bound.id}:{self._slice_number}"
         wire = self._accounts.budget_wire(gate, bound)
-        answer = await gate.admit([hold, amount, [wire], [], b"", False])
+        answer = await gate.admit([hold, amount, [wire], [], False], b"")
         if answer[0] == 1:
             self._accounts.slices[bound.id] = Slice(hold, bound, wire, amount, amount)
 

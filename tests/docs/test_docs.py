@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import server
 from gateway.admin import keys
 from gateway.cli import COMMANDS
 from gateway.config import json_schema, load
@@ -21,7 +22,8 @@ from gateway.core.world import ServerSettings
 from gateway.proxy import health, settle
 from gateway.proxy.metrics import Metrics
 from gateway.stores import key_table, redis_cache
-from gateway.stores.spend import DIMENSIONS
+from gateway.stores.question import DIMENSIONS
+from gateway.workers import line, patience
 from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, README
 from tests.running import ROOT
 
@@ -240,6 +242,9 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (MONEY, f"{request.IMAGE_TOKENS:,} tokens an image or file"),
         (OPERATIONS, f"after {settle.PAUSE_S:g} to {settle.LONGEST_RETRY_S:g} seconds. At {LIMIT:,} waiting records"),
         (OPERATIONS, f"(batches of {PAUSE_MS})"),
+        (OPERATIONS, f"nothing has come for {server.GRACE_S} second is closed"),
+        (OPERATIONS, f"reports to the supervisor every {line.REPORT_S:g} seconds"),
+        (OPERATIONS, f"after {patience.FIRST_PAUSE_S:g} to {patience.LONGEST_PAUSE_S:g} seconds when it keeps ending"),
         (README, f"(batches of {PAUSE_MS})"),
         (OPERATIONS, f"looks at one number in the database every {key_table.PAUSE_S:g} seconds"),
         (OPERATIONS, f"one that takes longer than {keys.DEADLINE_S:g} seconds with 504"),

@@ -13,6 +13,7 @@ from gateway.core.pricing import PriceBook, PriceRow, Rates, Status
 from gateway.core.records import SpendRecord, State, UsageSource
 from gateway.core.routing import Market
 from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
+from gateway.proxy.reports import Report
 
 ANSWERED = SpendRecord(
     attempt_id="r1.1", request_id="r1", attempt=1, at_us=1_764_000_000_000_000, route="cheap", policy="cheapest",
@@ -287,6 +288,75 @@ def test_each_series_stands_on_the_page_once():
     lines = [line.rsplit(" ", 1)[0] for line in metrics.render().decode().splitlines()]
 
     assert len(lines) == len(set(lines))
+
+
+def test_the_counts_of_several_workers_are_one_page():
+    first, second, third = Metrics("1"), Metrics("1", in_flight=lambda: 2), Metrics("1", ledger_failures=lambda: 3)
+    for worker, records in ((first, [ANSWERED]), (second, [ANSWERED, TIMED_OUT]), (third, [HIT])):
+        for record in records:
+            worker.record(record, final=True)
+        worker.overhead("cheap", 0.001)
+        worker.rejected("invalid")
+
+    page = third.render(added(first, second))
+
+    families = text_string_to_metric_families(page.decode())
+    found = {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+    assert found["gateway_requests_total", frozenset((OPENAI | {"outcome": "ok"}).items())] == 2
+    assert found["gateway_requests_total", frozenset((OPENAI | {"outcome": "cached"}).items())] == 1
+    assert found["gateway_requests_total", frozenset((DEEPSEEK | {"outcome": "timeout"}).items())] == 1
+    assert found["gateway_request_duration_seconds_count", frozenset(OPENAI.items())] == 2
+    assert found["gateway_overhead_seconds_count", frozenset({("route", "cheap")})] == 3
+    assert found["gateway_rejected_total", frozenset({("reason", "invalid")})] == 3
+    assert found["gateway_ledger_failures_total", frozenset()] == 3
+    assert found["gateway_in_flight_requests", frozenset()] == 2
+    assert found["gateway_workers", frozenset()] == 3
+    assert found["gateway_cache_hits_total", frozenset(CACHE.items())] == 1
+
+
+def test_the_sum_over_workers_is_exact_to_the_nano_dollar():
+    workers = [Metrics("1") for _ in range(3)]
+    costs = [2**53 + 1, 1, 7]
+    for worker, cost in zip(workers, costs, strict=True):
+        worker.record(but(cost_nano=Nano(cost)), final=True)
+
+    assert written(workers[0].render(added(*workers[1:])).decode(), "gateway_spend_usd_total") == sum(costs)
+
+
+def test_what_a_worker_counted_outlives_it_and_what_it_was_doing_does_not():
+    gone, here = Metrics("1", in_flight=lambda: 5, ledger_pending=lambda: 9), Metrics("1", in_flight=lambda: 1)
+    gone.record(ANSWERED, final=True)
+
+    kept = Report()
+    kept.outlive(sent(gone))
+    page = here.render(kept).decode()
+
+    assert written(page, "gateway_spend_usd_total") == ANSWERED.cost_nano
+    assert "\ngateway_in_flight_requests 1\n" in page
+    assert "\ngateway_ledger_pending_rows 0\n" in page
+    assert "\ngateway_workers 1\n" in page
+
+
+def test_asking_for_the_sum_changes_nobodys_counts():
+    first, second = Metrics("1"), Metrics("1")
+    first.record(ANSWERED, final=True)
+    second.record(ANSWERED, final=True)
+
+    pages = [first.render(added(second)).decode() for _ in range(3)]
+
+    assert [written(page, "gateway_spend_usd_total") for page in pages] == [2 * ANSWERED.cost_nano] * 3
+
+
+def sent(metrics):
+    """The report as the other side reads it."""
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(metrics.report()), type=Report)
+
+
+def added(*workers):
+    whole = Report()
+    for worker in workers:
+        whole.add(sent(worker))
+    return whole
 
 
 def test_promtool_accepts_the_page():

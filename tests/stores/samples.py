@@ -4,6 +4,7 @@ import random
 
 import msgspec
 
+from gateway.core.corrections import correction, reversal
 from gateway.core.money import Nano
 from gateway.core.records import SpendRecord, State, UsageSource
 
@@ -85,3 +86,30 @@ def by_chance(seed: int, count: int) -> list[SpendRecord]:
         )
         for one in numbered(count)
     ]
+
+
+def varied(seed: int, count: int) -> list[SpendRecord]:
+    """`by_chance` with all that came later: organisations, tags, end users, audio and images, and corrected rows."""
+    dice = random.Random(seed)
+    found = []
+    for one in by_chance(seed, count):
+        tags = {name: dice.choice(TAG_VALUES) for name in sorted(TAG_NAMES) if dice.random() < 0.4}
+        record = msgspec.structs.replace(
+            one,
+            organisation=dice.choice(["", "acme"]),
+            end_user=dice.choice([None, "u1", "u2"]),
+            tags=msgspec.json.encode(tags).decode(),
+            audio_input_tokens=dice.choice([0, dice.randrange(1000)]),
+            image_input_tokens=dice.choice([0, dice.randrange(1000)]),
+            audio_output_tokens=dice.choice([0, dice.randrange(1000)]),
+            image_output_tokens=dice.choice([0, dice.randrange(1000)]),
+            hold_nano=Nano(dice.randrange(10**9)),
+        )
+        found.append(record)
+        if dice.random() < 0.3:
+            found += [reversal(record), correction(record, cost_nano=Nano(dice.randrange(10**10)))]
+    return found
+
+
+TAG_NAMES = ["project", 'a"b\\c', "größe.2", "$[0]"]
+TAG_VALUES = ["x", "y", "", "東京", 'q"\\']

@@ -19,9 +19,9 @@ from sqlalchemy import event, func, inspect, select, text
 
 from gateway.core.contracts import LedgerUnavailable
 from gateway.core.money import Nano
-from gateway.core.records import SpendRecord
+from gateway.core.records import LOST, SpendRecord, State
 from gateway.stores.ledger import SqlLedger, open_engine
-from gateway.stores.spend import attempts_of, both_kinds, recent
+from gateway.stores.spend import attempts_of, both_kinds, recent, spend
 from gateway.stores.table import COLUMNS, METADATA, TABLE, day_of
 from tests.stores.samples import DAY_US, ONE, numbered
 from tests.stores.services import PostgresCluster, start_postgres
@@ -49,6 +49,27 @@ def test_a_record_comes_back_as_it_was_booked(ledger: SqlLedger):
 
     assert attempts_of(ledger.engine, ONE.request_id) == [ONE, bare]
     assert recent(ledger.engine, 10, simulated=False) == [ONE]
+
+
+def test_the_true_end_of_an_attempt_that_was_given_up_takes_the_place_of_its_row(ledger: SqlLedger):
+    lost = msgspec.structs.replace(
+        ONE, outcome=LOST, state=State.UNCERTAIN, cost_nano=Nano(9_000_000), baseline_nano=Nano(0)
+    )
+    ledger.append([lost])
+    for _ in range(2):
+        ledger.append([lost, ONE, *numbered(2)])
+
+    (line,) = spend(ledger.engine, by=["team"], simulated=False)
+    assert (line.settled_nano, line.uncertain_nano) == (3 * ONE.cost_nano, 0)
+    assert (line.attempts, line.requests) == (3, 3)
+    assert [row.sign for row in attempts_of(ledger.engine, ONE.request_id)] == [1, 1, -1]
+
+
+def test_an_attempt_that_is_given_up_after_its_end_was_booked_stays_as_it_was(ledger: SqlLedger):
+    ledger.append([ONE])
+    ledger.append([msgspec.structs.replace(ONE, outcome=LOST, state=State.UNCERTAIN, cost_nano=Nano(9_000_000))])
+
+    assert attempts_of(ledger.engine, ONE.request_id) == [ONE]
 
 
 def test_appending_twice_is_appending_once_and_the_first_stays(ledger: SqlLedger):

@@ -1,11 +1,11 @@
 -- Admit attempts: for each, all of its limits and budgets or none of them.
 --
 -- ARGV[1] how long a lease lasts (us)
--- ARGV[2] msgpack list of {hold, amount, budgets, limits, note, force}
+-- ARGV[2] msgpack list of {hold, amount, budgets, limits, force}
 --   limits: {id, kind, cost, most}. kind 'a': a rate in GCRA; cost is the time the attempt takes of it and most how far
 --   ahead it may run (us). kind 'c': at most `most` in progress.
---   note: what becomes of the hold when nobody settles it: the record to book, or '' to let it go
 --   force: a hold that is known to have been admitted and was lost; nothing is asked
+-- ARGV[3...] the note of each: the record to book when nobody settles it, or '' to let its hold go
 -- Reply: msgpack {now_us, answers}; an answer is {1, used...}, used in the order of its budgets, or
 --   {0, 'budget', index, used} {0, 'rate', index, wait_us} {0, 'busy', index, most} {0, 'seed', index...}
 --   {0, 'slot', index}: the slot is not the one of now
@@ -36,8 +36,8 @@ local function look(b)
   return nil, tonumber(found[1] or '0'), tonumber(found[2] or '0')
 end
 
-local function admit(entry)
-  local hold, amount, budgets, limits, note, force = entry[1], entry[2], entry[3], entry[4], entry[5], entry[6]
+local function admit(entry, note)
+  local hold, amount, budgets, limits, force = entry[1], entry[2], entry[3], entry[4], entry[5]
   local known = redis.call('HEXISTS', holds, hold) == 1
   local used, unknown, reached = {1}, {0, 'seed'}, {}
   if not force and not known then
@@ -84,5 +84,5 @@ local function admit(entry)
 end
 
 local answers = {}
-for index, entry in ipairs(cmsgpack.unpack(ARGV[2])) do answers[index] = admit(entry) end
+for index, entry in ipairs(cmsgpack.unpack(ARGV[2])) do answers[index] = admit(entry, ARGV[2 + index]) end
 return cmsgpack.pack({now_us, answers})

@@ -2,11 +2,12 @@
 --
 -- ARGV[1] worker, ARGV[2] number of its batch. A batch is sent until it is answered, always under the same number, so one
 -- that was applied and whose answer was lost is recognised.
--- ARGV[3] msgpack list of {hold, amount, cost, budgets, busy, refunds, record, booked_us}
+-- ARGV[3] msgpack list of {hold, amount, cost, budgets, busy, refunds, booked_us}
 --   cost is added even past a limit: a debt shows, and the next attempt sees it
 --   refunds: {id, us} of rates, where an attempt took less than was expected (or more: negative)
---   record: '' when there is none to book; booked_us: when the ledger has taken it already (0: not yet)
+--   booked_us: when the ledger has taken its record already (0: not yet)
 -- ARGV[4] msgpack list of ids of stream entries that the ledger has taken
+-- ARGV[5...] the record of each, or '' when there is none to book
 -- Reply: msgpack {now_us, ids}, '' for a record that did not enter the stream; {now_us} for a batch that is known
 
 local taken = cmsgpack.unpack(ARGV[4])
@@ -16,9 +17,9 @@ local last = tonumber(redis.call('HGET', senders, ARGV[1]) or '0')
 if tonumber(ARGV[2]) <= last then return cmsgpack.pack({now_us}) end
 redis.call('HSET', senders, ARGV[1], ARGV[2])
 
-local function settle(entry)
+local function settle(entry, record)
   local hold, amount, cost, budgets, busy = entry[1], entry[2], entry[3], entry[4], entry[5]
-  local record, booked_us = entry[7], entry[8]
+  local booked_us = entry[7]
   local owed = cost
   if redis.call('HDEL', holds, hold) == 1 then
     redis.call('ZREM', leases, hold)
@@ -43,5 +44,5 @@ local function settle(entry)
 end
 
 local ids = {}
-for index, entry in ipairs(cmsgpack.unpack(ARGV[3])) do ids[index] = settle(entry) end
+for index, entry in ipairs(cmsgpack.unpack(ARGV[3])) do ids[index] = settle(entry, ARGV[4 + index]) end
 return cmsgpack.pack({now_us, ids})
