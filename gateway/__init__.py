@@ -8,10 +8,11 @@ The map of the house, lowest floor first (an upper floor may import a lower one,
     pricebook   dated prices and models, one YAML file for each provider
     finance     FOCUS rows of the ledger; invoices read and compared with it
     config      routes.yaml and the price book -> one frozen World, every mistake with its line
-    stores      Redis (response cache), SQL (ledger), the embedded Valkey server
+    stores      Redis (response cache), SQL (ledger, API keys), the embedded Valkey server
     proxy       the hot path: one chat request from first byte to booked record
-    admin       FastAPI: models, spend, explain, health, metrics
+    admin       FastAPI: models, spend, explain, keys, health, metrics
     simulator   providers that speak the real wires and keep their own bill
+    keyring     API keys made, listed, revoked and rotated, for the command line and the admin API
     settings    where to listen, where the data are, which keys there are
     shared      what all workers of a machine share: the checks, the stores, the simulator
     app         the composition root: the one file that knows every part

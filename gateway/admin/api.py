@@ -20,6 +20,8 @@ from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation
 from gateway.core.world import Caller, World
 
+from .keys import KeyParts, key_routes
+
 QUERY_DEADLINE_S = 30.0
 
 
@@ -50,6 +52,7 @@ class AdminParts:
     metrics: Callable[[], Awaitable[bytes]]
     metrics_type: str
     readiness: Callable[[], Mapping[str, Any]]
+    keys: KeyParts | None = None
 
 
 class _Out(Response):
@@ -66,6 +69,8 @@ def create_api(parts: AdminParts, *, version: str) -> FastAPI:
     _install_health(api, parts)
     _install_models(api, parts)
     _install_admin(api, parts)
+    if parts.keys is not None:
+        api.include_router(key_routes(parts.keys, parts.authorise_admin))
     return api
 
 

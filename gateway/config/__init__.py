@@ -7,8 +7,19 @@ knows a clock: the instant comes in.
 """
 
 from .known import KNOWN_DRIFT, load_known
-from .load import DEFAULT_ROUTES, PRICEBOOK, SHIPPED_ROUTES, Loaded, load, with_reviewed
-from .mistakes import ConfigError, Mistake, render_mistakes, render_warnings
+from .leaves import is_name
+from .load import (
+    DEFAULT_ROUTES,
+    PRICEBOOK,
+    SHIPPED_ROUTES,
+    Loaded,
+    Teams,
+    load,
+    load_teams,
+    teams_of,
+    with_reviewed,
+)
+from .mistakes import ConfigError, Mistake, did_you_mean, render_mistakes, render_warnings
 from .modes import Mode
 from .refresh import PriceRefresher
 from .schema import json_schema
@@ -23,10 +34,15 @@ __all__ = [
     "Mistake",
     "Mode",
     "PriceRefresher",
+    "Teams",
+    "did_you_mean",
+    "is_name",
     "json_schema",
     "load",
     "load_known",
+    "load_teams",
     "render_mistakes",
     "render_warnings",
+    "teams_of",
     "with_reviewed",
 ]

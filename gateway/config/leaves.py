@@ -233,6 +233,12 @@ Floors: TypeAlias = Annotated[dict[str, Score], Field(min_length=1), BeforeValid
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _LONG_NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}"
 
+
+def is_name(text: str) -> bool:
+    """Whether a key, team, route or budget may be called so."""
+    return re.fullmatch(_NAME, text) is not None
+
+
 Name: TypeAlias = Annotated[str, *_named(_NAME, "name (letters, digits, . _ -)")]
 ModelName: TypeAlias = Annotated[str, *_named(_LONG_NAME, "model name")]
 ModelId: TypeAlias = Annotated[str, *_named(f"{_NAME}/{_LONG_NAME}", "model id; write provider/model")]

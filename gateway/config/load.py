@@ -22,7 +22,7 @@ from .modes import Mode, off_reasons, provider_modes
 from .prices import build_prices
 from .recover import shaped
 from .routes import build_routes, direct_routes
-from .rules import build_rules
+from .rules import build_rules, key_ids
 from .shape import RoutesFile, ServerKeys
 from .shape_book import BookFile, Keys, ReviewedFile
 from .source import Source, Text
@@ -155,6 +155,35 @@ def _build(
         raise ConfigError(mistakes)
     warnings = find_warnings(books, routes, reviewed, world, modes, env, now)
     return Loaded(world, warnings, modes, files, texts, refresh)
+
+
+@dataclass(frozen=True, slots=True)
+class Teams:
+    """Whom keys can be made for. organisations: by team. key_ids: those that the file itself gives out."""
+
+    organisations: Mapping[str, str]
+    key_ids: frozenset[str]
+
+
+def load_teams(routes_path: Path) -> Teams:
+    """The teams of a routes.yaml alone: no price book, and no environment in which its secrets would have to be.
+
+    Raises ConfigError with what is wrong with the shape of the file.
+    """
+    name = str(routes_path)
+    source = Source(*read(routes_path, name, missing=_NO_ROUTES.format(name)))
+    file = _file(source, RoutesFile)
+    if file is None or source.mistakes:
+        raise ConfigError(source.mistakes)
+    keys = file.keys
+    organisations = {team: given.organisation or keys.organisation for team, given in keys.teams.items()}
+    return Teams(organisations, frozenset(key_ids(file)))
+
+
+def teams_of(world: World) -> Teams:
+    """The same of a whole world."""
+    organisations = {team: caller.organisation for team, caller in world.teams.items()}
+    return Teams(organisations, frozenset(caller.key_id for caller in world.callers.values()))
 
 
 def read(path: Path, name: str, *, missing: str = "no such file") -> Text:

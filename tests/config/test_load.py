@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from conffiles import FULL, KEYS, MINIMAL, NOW, loaded
 
-from gateway.config import load
+from gateway.config import ConfigError, load, load_teams, teams_of
 from gateway.core.budget import Rules
 from gateway.core.catalog import Capability, Provider
 from gateway.core.pricing import Usage
@@ -233,3 +233,22 @@ def test_loading_the_shipped_book_takes_well_under_half_a_second(tmp_path):
     load(path, {}, now=NOW)
 
     assert time.process_time() - started < 0.5
+
+
+def test_teams_are_read_without_the_secrets_of_their_keys(tmp_path):
+    path = tmp_path / "routes.yaml"
+    path.write_text(FULL)
+
+    teams = load_teams(path)
+
+    assert teams == teams_of(loaded(tmp_path, FULL, KEYS).world)
+    assert teams.organisations == {"research": "acme", "open": "guests", "later": "acme"}
+    assert teams.key_ids == {"research-app", "research-batch", "open-app"}
+
+
+def test_teams_of_a_file_with_mistakes_are_not_read(tmp_path):
+    path = tmp_path / "routes.yaml"
+    path.write_text(MINIMAL + "teams: {t: {rotues: [auto]}}\n")
+
+    with pytest.raises(ConfigError, match=r"routes\.yaml:5:13: unknown key 'rotues' in team 't'"):
+        load_teams(path)

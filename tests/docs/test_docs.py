@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gateway import server
+from gateway.admin import keys
 from gateway.cli import COMMANDS
 from gateway.config import json_schema, load
 from gateway.core import request, routing
@@ -23,7 +24,7 @@ from gateway.finance.layout import plain
 from gateway.finance.layouts import LAYOUTS
 from gateway.proxy import health, settle
 from gateway.proxy.metrics import Metrics
-from gateway.stores import redis_cache
+from gateway.stores import key_table, redis_cache
 from gateway.stores.question import DIMENSIONS
 from gateway.workers import line, patience
 from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, README
@@ -147,7 +148,14 @@ COMMAND = re.compile(r"(?:^|[\s/])gateway ([a-z]+)\b(.*)")
 def options(command: str) -> set[str]:
     parser = argparse.ArgumentParser()
     importlib.import_module(f"gateway.cli.{command}").add_arguments(parser)
-    return {option for action in parser._actions for option in action.option_strings}
+    return options_of(parser)
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Those of its own and of its subcommands."""
+    own = {option for action in parser._actions for option in action.option_strings}
+    subs = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return own.union(*(options_of(sub) for choices in subs for sub in choices.values()))
 
 
 def test_every_command_that_is_named_exists_with_its_options():
@@ -257,6 +265,8 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (OPERATIONS, f"reports to the supervisor every {line.REPORT_S:g} seconds"),
         (OPERATIONS, f"after {patience.FIRST_PAUSE_S:g} to {patience.LONGEST_PAUSE_S:g} seconds when it keeps ending"),
         (README, f"(batches of {PAUSE_MS})"),
+        (OPERATIONS, f"looks at one number in the database every {key_table.PAUSE_S:g} seconds"),
+        (OPERATIONS, f"one that takes longer than {keys.DEADLINE_S:g} seconds with 504"),
     ],
 )  # fmt: skip
 def test_a_number_of_the_code_is_the_one_that_is_told(page, sentence):
