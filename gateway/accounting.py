@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.core.world import DEFAULT_ORGANISATION, World
+from gateway.core.world import World
 from gateway.proxy.settle import Settler
 from gateway.stores.accounts import RedisAccounts
 from gateway.stores.gate import Gate
@@ -40,8 +40,7 @@ async def open_books(url: str, world: World, ledger: SqlLedger, *, simulated: bo
     """Raises StartError when the address of the store is none."""
     worker = secrets.token_hex(8)
     settler = Settler(ledger)
-    callers = [*world.callers.values(), *world.teams.values()]
-    organisations = {DEFAULT_ORGANISATION, *(caller.organisation for caller in callers)}
+    organisations = {caller.organisation for caller in (world.keyless, *world.teams.values())}
     try:
         links = {name: RedisLink(url, connections=CONNECTIONS) for name in sorted(organisations)}
     except ValueError as exc:

@@ -14,17 +14,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.admin.api import AdminParts, SpendQuestion, create_api
-from gateway.config import Loaded
+from gateway.admin.keys import KeyParts
+from gateway.config import Loaded, PriceRefresher, teams_of
 from gateway.core.contracts import Target, Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation, explain
 from gateway.core.request import parse_chat
 from gateway.core.routing import Signals, decide
-from gateway.core.world import KEYLESS, World, key_digest
+from gateway.core.world import World, key_digest
 from gateway.dialects import DIALECTS
 from gateway.proxy.admission import Admissions
 from gateway.proxy.chat import ChatEndpoint, Live, Parts, find_route
-from gateway.proxy.clock import ticks_s
+from gateway.proxy.clock import now_us, ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
 from gateway.proxy.health import Health
 from gateway.proxy.keeper import Keeper
@@ -33,6 +34,7 @@ from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
 from gateway.proxy.reply import Receive, Reply, Scope, Send
 from gateway.proxy.settle import Booking
 from gateway.proxy.upstream import HttpUpstream
+from gateway.stores.key_table import KeyTable
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.redis_cache import RedisCache
 from gateway.stores.spend import period, spend
@@ -40,6 +42,7 @@ from gateway.stores.spend_text import to_json
 
 from .accounting import Books, open_books
 from .banner import banner
+from .keyring import Keyring
 from .settings import VERSION, Settings, StartError
 from .shared import Shared, cache_secret, open_ledger, opened
 
@@ -105,14 +108,30 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         health = Health(ticks_s, _models_of(world))
         live = Live(world, _targets(loaded, settings, shared.simulated), simulated)
         booking, admissions = Booking(books.accounts, metrics), Admissions(books.accounts)
-        parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, metrics)
+        keys = KeyTable(ledger.engine, now_us)
+        await keys.start()
+        stack.push_async_callback(keys.close)
+        parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, metrics, keys)
         chat = ChatEndpoint(parts)
         said = banner(settings, loaded, shared.store_says, ledger_says)
         gateway = Gateway(chat, said, loaded, books, ledger, chat, metrics)
         _wire_gauges(metrics, gateway, parts, cache)
+        refresher = _refresher(gateway, parts, settings, shared)
+        refresher.start()
+        stack.push_async_callback(refresher.close)
         admin = _admin_parts(gateway, parts, settings, shared)
         gateway.asgi = _front(chat, create_api(admin, version=VERSION))
         yield gateway
+
+
+def _refresher(gateway: Gateway, parts: Parts, settings: Settings, shared: Shared) -> PriceRefresher:
+    """Looks at the reviewed price file of routes.yaml, if any; requests in flight keep the prices they began with."""
+
+    def swap(new: Loaded) -> None:
+        gateway.loaded = new
+        parts.live = Live(new.world, _targets(new, settings, shared.simulated), bool(shared.simulated))
+
+    return PriceRefresher(lambda: gateway.loaded, swap, settings.env, now=lambda: datetime.now(UTC))
 
 
 def _open_cache(url: str) -> RedisCache:
@@ -182,7 +201,7 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Sha
 
     def explain_now(body: bytes) -> Explanation:
         world, request = parts.live.world, parse_chat(body)
-        route = find_route(world, KEYLESS, request.model)
+        route = find_route(world, world.keyless, request.model)
         signals = Signals(now=datetime.now(UTC), unhealthy=parts.health.unhealthy())
         return explain(decide(route, request, world.market, signals), request, world.market)
 
@@ -198,6 +217,8 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Sha
         others = None if shared.others is None else await shared.others()
         return parts.metrics.render(others)
 
+    ring = Keyring(gateway.ledger.engine, lambda: teams_of(parts.live.world), actor="admin")
+
     def readiness() -> dict[str, Any]:
         return {
             "ready": not gateway.draining and not parts.settler.full,
@@ -210,7 +231,7 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Sha
 
     return AdminParts(
         world=lambda: parts.live.world,
-        authenticate=lambda scope: authenticate(scope, parts.live.world),
+        authenticate=lambda scope: authenticate(scope, parts.live.world, parts.keys),
         authorise_admin=lambda scope: guard(scope, (admin_key,), "GATEWAY_ADMIN_KEY"),
         authorise_metrics=lambda scope: guard(scope, (metrics_key, admin_key), "GATEWAY_METRICS_KEY"),
         explain=explain_now,
@@ -218,6 +239,7 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Sha
         metrics=metrics_page,
         metrics_type=parts.metrics.content_type,
         readiness=readiness,
+        keys=KeyParts(ring.create, ring.listed, ring.revoke, ring.rotate),
     )
 
 

@@ -52,7 +52,7 @@ class AdminParts:
     metrics: Callable[[], Awaitable[bytes]]
     metrics_type: str
     readiness: Callable[[], Mapping[str, Any]]
-    keys: KeyParts | None = None
+    keys: KeyParts
 
 
 class _Out(Response):
@@ -69,8 +69,7 @@ def create_api(parts: AdminParts, *, version: str) -> FastAPI:
     _install_health(api, parts)
     _install_models(api, parts)
     _install_admin(api, parts)
-    if parts.keys is not None:
-        api.include_router(key_routes(parts.keys, parts.authorise_admin))
+    api.include_router(key_routes(parts.keys, parts.authorise_admin))
     return api
 
 

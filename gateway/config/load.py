@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.core.routing import Market
-from gateway.core.world import ServerSettings, World
+from gateway.core.world import KEYLESS, ServerSettings, World
 
 from .catalogue import build_catalogue
 from .files import File
@@ -149,6 +149,7 @@ def _build(
         server=_server(routes.keys.server),
         teams=teams,
         rules=build_rules(routes, catalogue),
+        keyless=replace(KEYLESS, organisation=routes.keys.organisation),
     )
     mistakes = [mistake for source in sources for mistake in source.mistakes]
     if mistakes:

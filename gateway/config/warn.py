@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from gateway.core.catalog import Model
 from gateway.core.routing import Market, Route
-from gateway.core.world import DEFAULT_ORGANISATION, World
+from gateway.core.world import World
 
 from .files import File, listed
 from .mistakes import Mistake, did_you_mean
@@ -120,9 +120,6 @@ def _rule_warnings(routes: File[RoutesFile]) -> Iterator[Mistake]:
                 near = did_you_mean(rule.key, ids)
                 why = f"no key in this file has the id {rule.key!r}, so it waits for one of `gateway keys create`{near}"
                 yield spot.at(section, name, "key").mistake(why)
-    if not keys.teams and keys.organisation != DEFAULT_ORGANISATION:
-        why = f"there are no teams, so nobody belongs to it: without keys every caller is of {DEFAULT_ORGANISATION!r}"
-        yield spot.at("organisation").mistake(why)
     for name, route in keys.routes.items():
         if route.step_down is not None and not keys.budgets:
             yield spot.at("routes", name, "step_down").key.mistake("it has no effect: there are no budgets")

@@ -39,7 +39,7 @@ class Caller:
 
 
 KEYLESS = Caller(team=KEYLESS_TEAM, key_id="keyless")
-"""Every caller of a gateway without configured keys; such a gateway serves loopback only."""
+"""Every caller of a gateway without teams; such a gateway serves loopback only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class World:
 
     routes: by name. direct: by every name a model answers to (id, and bare name or alias when unique).
     callers: by SHA-256 hex of the key, those of routes.yaml; further keys stand in the ledger's database. teams: what
-    a team's keys may do, also one without a key of its own here. No teams means keyless. rules: budgets and limits.
-    version: a digest of what it was built from.
+    a team's keys may do, also one without a key of its own here. No teams means that everybody is `keyless`.
+    rules: budgets and limits. version: a digest of what it was built from.
     """
 
     version: str
@@ -71,6 +71,7 @@ class World:
     server: ServerSettings = ServerSettings()
     teams: Mapping[str, Caller] = field(default_factory=dict)
     rules: Rules = field(default_factory=Rules)
+    keyless: Caller = KEYLESS
 
     def route(self, name: str) -> Route | None:
         return self.routes.get(name) or self.direct.get(name)

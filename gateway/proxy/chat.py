@@ -30,7 +30,7 @@ from . import headers
 from .admission import Admissions, tags_json
 from .attempt import NOTHING, Attempt, Job, decision_json
 from .clock import dice, instant, new_id, now_us, ticks_us
-from .door import authenticate, read_body, tags_of
+from .door import LiveKeys, authenticate, read_body, tags_of
 from .exchange import Relay, fetch
 from .faults import over_time
 from .health import Health
@@ -71,6 +71,7 @@ class Parts:
     admissions: Admissions
     health: Health
     metrics: Metrics
+    keys: LiveKeys
 
 
 class ChatEndpoint:
@@ -120,7 +121,7 @@ class ChatEndpoint:
     async def _accept(self, arrival: _Arrival, live: Live) -> Job:
         """From bytes to a decided job. Raises GatewayError for everything that is refused early."""
         world = live.world
-        caller = authenticate(arrival.scope, world)
+        caller = authenticate(arrival.scope, world, self._parts.keys)
         settings = world.server
         self._refuse_overload(settings.max_concurrency)
         body = await read_body(

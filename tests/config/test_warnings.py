@@ -47,10 +47,6 @@ CASES = {
         BEST + "    candidates: [big]\n    quality_floor: {code: 50}  # <-\n",
         "the floor for 'code' has no effect: the route's kind is 'overall'",
     ),
-    "an organisation without teams": (
-        MINIMAL + "organisation: acme  # <-\n",
-        "there are no teams, so nobody belongs to it: without keys every caller is of 'default'",
-    ),
     "a step down without budgets": (
         BEST + "    candidates: [big]\n    step_down: {from_percent: 80, to: b}  # <-\n"
         "  b: {policy: best, candidates: [big]}\n",
