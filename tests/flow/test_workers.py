@@ -271,6 +271,21 @@ def test_workers_that_cannot_start_end_the_start_with_their_reason(tmp_path):
     assert "canary" not in gateway.log
 
 
+async def test_a_gateway_that_has_lost_all_workers_and_can_start_none_gives_up(tmp_path):
+    async with gateway_with(tmp_path, 2) as gateway:
+        for pid in gateway.worker_pids():
+            os.kill(pid, signal.SIGSTOP)
+        for file in (tmp_path / "data").glob("ledger.sqlite*"):
+            file.unlink()
+        (tmp_path / "data" / "ledger.sqlite").mkdir()
+        for pid in gateway.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+
+        assert await asyncio.to_thread(gateway.process.wait, 40) == 1
+    assert "no worker is left and none can be started" in gateway.log
+    assert "Traceback" not in gateway.log
+
+
 def test_a_taken_port_is_named_before_any_worker_starts(tmp_path):
     with RunningGateway(tmp_path, ROUTES, {"OPENAI_API_KEY": "x"}, workers=2) as first:
         (tmp_path / "second").mkdir()
