@@ -231,7 +231,7 @@ def providers() -> list[Panel]:
 def books() -> list[Panel]:
     return [
         lines(
-            "Ledger backlog by worker",
+            "Ledger backlog by gateway",
             "Records that wait to be written.",
             COUNT,
             Line("sum by (instance) (gateway_ledger_pending_rows)", "{{instance}}"),
@@ -251,19 +251,19 @@ def books() -> list[Panel]:
             Line(hit_rate(), "hit rate"),
         ),
         lines(
-            "In flight by worker",
+            "In flight by gateway",
             "Requests being served. A line that only climbs is a provider that no longer answers.",
             COUNT,
             Line("sum by (instance) (gateway_in_flight_requests)", "{{instance}}"),
         ),
         lines(
-            "Processor time by worker",
-            "A worker uses one core: near 100% for each worker they are the bottleneck, and more of them are needed.",
+            "Processor time of a worker",
+            "Of a gateway's workers the mean. Each uses one core: near 100% more of them are needed.",
             SHARE,
-            Line(ours(f"rate(process_cpu_seconds_total[{PACE}])"), "{{instance}}"),
+            Line(f"rate(process_cpu_seconds_total[{PACE}]) / on (job, instance) gateway_workers", "{{instance}}"),
         ),
         lines(
-            "Memory by worker",
+            "Memory by gateway",
             "Resident. It levels off; a line that climbs for days is a leak.",
             BYTES,
             Line(ours("process_resident_memory_bytes"), "{{instance}}"),

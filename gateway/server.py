@@ -23,7 +23,7 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .app import Gateway, started
-from .settings import Settings, StartError
+from .settings import BACKLOG, Settings, StartError
 
 log = logging.getLogger("gateway")
 
@@ -86,7 +86,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 gateway.asgi, host=host, port=port, loop="none", http=_Connection, ws="none", lifespan="off",
-                log_config=None, access_log=False, server_header=False, timeout_keep_alive=75, backlog=2048,
+                log_config=None, access_log=False, server_header=False, timeout_keep_alive=75, backlog=BACKLOG,
                 proxy_headers=False,  # nothing here trusts an address that a client can write itself
                 timeout_graceful_shutdown=ceil(gateway.loaded.world.server.drain_s),
             )
@@ -146,8 +146,12 @@ class _Acceptor:
         self._loop.add_reader(sock, self._take)
 
     def close(self) -> None:
-        self._open = False
+        """What waits is taken first: when this is the last worker to leave, nobody else would."""
         self._loop.remove_reader(self._sock)
+        with contextlib.suppress(OSError):
+            for _ in range(BACKLOG):
+                self._welcome(self._sock.accept()[0])
+        self._open = False
 
     async def wait_closed(self) -> None:
         if self._taken:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 VERSION = package_version("llm-routing-gateway")
 
+BACKLOG = 2048
+"""How many connections may wait until they are taken."""
+
 
 class StartError(Exception):
     """The gateway cannot start; the text says what to do."""

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import socket
 
-from gateway.settings import Settings, StartError
-
-BACKLOG = 2048
+from gateway.settings import BACKLOG, Settings, StartError
 
 
 def listen(settings: Settings) -> list[socket.socket]:
