@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "find every mistake in routes.yaml; nothing is started",
     "explain": "how a request would be routed now; nothing is sent",
     "spend": "spend, baseline and savings from the ledger",
+    "ledger": "version, upgrade and recount of the ledger's tables",
     "keys": "make a new API key and the line that routes.yaml needs",
     "schema": "print the JSON Schema of routes.yaml, for editors",
     "demo": "simulated providers, steady traffic, and a price cut to watch",

@@ -6,8 +6,9 @@ import argparse
 import os
 
 from gateway.core.contracts import LedgerUnavailable
-from gateway.stores.ledger import LEDGER_FILE, open_engine, sqlite_url
+from gateway.stores.ledger import LEDGER_FILE, SqlLedger, open_engine, sqlite_url
 from gateway.stores.question import DIMENSIONS, TAG
+from gateway.stores.schema import HEAD
 from gateway.stores.spend import both_kinds, period, spend
 from gateway.stores.spend_text import render_table, to_json
 
@@ -45,6 +46,9 @@ def show(arguments: argparse.Namespace) -> int:
     by = tuple(name.strip() for name in arguments.by.split(",") if name.strip())
     try:
         engine = open_engine(url or sqlite_url(file))
+        if (found := SqlLedger(engine).version()) != HEAD:
+            return complain(f"the ledger's tables are of version {found or 'none'}, this program reads {HEAD}: start"
+                            " the gateway, or run `gateway ledger upgrade`")  # fmt: skip
         since, until = period(arguments.since, arguments.until)
         lines = spend(
             engine, by=by, since=since, until=until, team=arguments.team, provider=arguments.provider,
