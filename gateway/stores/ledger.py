@@ -146,6 +146,11 @@ class SqlLedger:
                 schema.bring_up(connection)
         self._prepared = True
 
+    def version(self) -> str | None:
+        """The version of the database's tables; None for tables without one. Raises LedgerUnavailable."""
+        with transaction(self.engine) as connection:
+            return schema.version(connection)
+
     def append(self, records: Sequence[SpendRecord]) -> None:
         """Blocking. Raises LedgerUnavailable when nothing was written."""
         rows = self._rows(records)

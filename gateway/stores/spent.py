@@ -74,21 +74,26 @@ def _query(part: Span | Rows, wanted: Mapping[str, str], simulated: bool, bucket
     """Numbers of buckets (0 where there are none) and what was spent in each."""
     if isinstance(part, Rows):
         at = TABLE.c.at_us
-        query = _by_bucket(TABLE.c.cost_nano, None if bucket_us is None else at // literal_column(str(bucket_us)))
+        query = _by_bucket(func.sum(TABLE.c.cost_nano), None if bucket_us is None else at // _literal(bucket_us))
         query = query.where(*_matches(TABLE, wanted, simulated), at >= part.first_us)
         return query if part.end_us is None else query.where(at < part.end_us)
     start = SUMS.c.start
-    bucket_h = None if bucket_us is None else bucket_us // HOUR_US
-    query = _by_bucket(SUMS.c.cost_nano, None if bucket_h is None else start // literal_column(str(bucket_h)))
+    # In the sum and not in WHERE, where PostgreSQL makes a join of it: one that it gets very wrong, going through the
+    # period once for each series, until it has gathered statistics.
     series = select(SERIES.c.id).where(*_matches(SERIES, wanted, simulated))
-    within = (SUMS.c.hours == part.hours, start >= part.first, start < part.end)
-    return query.where(*within, SUMS.c.series.in_(series))
+    cost = func.sum(SUMS.c.cost_nano).filter(SUMS.c.series.in_(series))
+    query = _by_bucket(cost, None if bucket_us is None else start // _literal(bucket_us // HOUR_US))
+    return query.where(SUMS.c.hours == part.hours, start >= part.first, start < part.end)
 
 
 def _by_bucket(cost: ColumnElement[int], bucket: ColumnElement[int] | None) -> Select[int, int]:
-    if bucket is None:
-        return select(literal_column("0", BigInteger), func.coalesce(func.sum(cost), 0))
-    return select(bucket, func.sum(cost)).group_by(bucket)
+    exact = func.coalesce(cost, 0)
+    return select(_literal(0), exact) if bucket is None else select(bucket, exact).group_by(bucket)
+
+
+def _literal(number: int) -> ColumnElement[int]:
+    """Not a parameter: PostgreSQL takes two equal expressions with parameters for two different ones."""
+    return literal_column(str(number), BigInteger)
 
 
 def _matches(table: Table, wanted: Mapping[str, str], simulated: bool) -> list[ColumnElement[bool]]:

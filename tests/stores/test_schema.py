@@ -21,9 +21,10 @@ from gateway.core.contracts import LedgerUnavailable
 from gateway.core.records import SpendRecord
 from gateway.stores import migrations, schema
 from gateway.stores.ledger import SqlLedger, open_engine
+from gateway.stores.recount import recount
 from gateway.stores.spend import attempts_of, spend
 from gateway.stores.table import METADATA, SERIES, SUMS, TABLE, to_row
-from tests.stores.samples import by_chance
+from tests.stores.samples import by_chance, varied
 
 OLD_DDL = (Path(__file__).parent / "ledger_0001.sql").read_text()
 OLD_COLUMNS = [field for field in SpendRecord.__struct_fields__ if f"    {field} " in OLD_DDL] + ["day"]
@@ -157,6 +158,22 @@ def test_an_upgrade_that_fails_leaves_the_database_as_it_was(old: Engine):
     assert shape(old) == before
 
 
+def test_sums_that_something_else_bypassed_are_made_anew_from_the_rows(old: Engine):
+    ledger = SqlLedger(old)
+    ledger.append(varied(3, 300))
+    right = contents(old)
+    with old.begin() as connection:
+        connection.execute(SUMS.update().where(SUMS.c.hours == 1).values(cost_nano=SUMS.c.cost_nano + 1))
+        connection.execute(SUMS.delete().where(SUMS.c.hours == 24))
+
+    recount(old)
+    assert contents(old) == right
+    ledger.append(by_chance(12, 800)[400:])
+    recounted = contents(old)
+    recount(old)
+    assert contents(old) == recounted
+
+
 def test_a_newer_database_is_refused_and_left_alone(engine: Engine):
     SqlLedger(engine).append(ROWS)
     stamp(engine, "9999")
@@ -195,6 +212,7 @@ def test_a_start_on_a_current_database_waits_for_nobody(sqlite_url: str):
 LIGHT = """
 import sys
 from gateway.stores.ledger import SqlLedger, open_engine
+from gateway.stores.recount import recount
 SqlLedger(open_engine(sys.argv[1])).prepare()
 SqlLedger(open_engine(sys.argv[1])).prepare()
 assert "alembic" not in sys.modules, "a start pays for Alembic"
