@@ -92,6 +92,10 @@ class Window:
     rolling: bool = False
     zone: ZoneInfo | None = None
 
+    def __str__(self) -> str:
+        name = f"rolling-{self.unit}" if self.rolling else str(self.unit)
+        return name if self.zone is None else f"{name}-{self.zone.key}"
+
     @property
     def slots(self) -> int:
         """How many slots count at once: 1 for a calendar window."""
@@ -145,7 +149,11 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A budget as it concerns one attempt. `id` names its counter, of which `each` scopes have one for every name."""
+    """A budget as it concerns one attempt. `id` names its counter.
+
+    Budgets that are called the same but count something else have another one: for another name or organisation, or
+    after the configuration gave the budget another scope or window.
+    """
 
     id: str
     budget: Budget
@@ -168,7 +176,7 @@ class Rules:
 
     def budgets_for(self, who: Mapping[ScopeKind, str]) -> tuple[Bound, ...]:
         return tuple(
-            Bound(_id(one.name, one.scope, who), one, who[one.scope.kind])
+            Bound(f"{_id(one.name, one.scope, who)}:{one.window}", one, who[one.scope.kind])
             for one in self.budgets
             if _concerns(one.scope, who)
         )
@@ -186,7 +194,7 @@ def _concerns(scope: Scope, who: Mapping[ScopeKind, str]) -> bool:
 
 
 def _id(name: str, scope: Scope, who: Mapping[ScopeKind, str]) -> str:
-    return name if scope.name is not None else f"{name}:{who[scope.kind]}"
+    return f"{name}:{who[ScopeKind.ORGANISATION]}:{scope.kind}={who[scope.kind]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,8 +117,8 @@ class Settlement(msgspec.Struct):
     """One finished attempt on its way into the accounts and the ledger.
 
     hold, amount, budgets, busy: what was held for it, as the store knows it. refunds: rates it took less of than was
-    expected. record: None when there is nothing to book. handed: the ledger has been given it. booked_us: when the
-    ledger had it, by the store's clock (0: not yet). stream_id: where the store keeps its copy until then.
+    expected. record: None when there is nothing to book, or the ledger has it. handed_us: when the ledger was given it
+    (0: not yet), by the store's clock. stream_id: where the store keeps its copy until the ledger has it.
     """
 
     hold: str
@@ -128,8 +128,7 @@ class Settlement(msgspec.Struct):
     busy: list[str]
     refunds: list[tuple[str, int]]
     record: SpendRecord | None
-    handed: bool = False
-    booked_us: int = 0
+    handed_us: int = 0
     stream_id: str = ""
 
 

@@ -31,6 +31,9 @@ from .gate import Away, Gate, Wire
 log = logging.getLogger("gateway.accounts")
 
 SEED_DEADLINE_S = 5.0
+DOUBTED_US = 30_000_000
+"""How long the ledger may still say what a given-up hold was charged, after the store has learned what it did cost."""
+
 ROUNDS = 4
 """An admission may first find that a slot has ended, or that a counter must be made: each is mended and asked again."""
 
@@ -95,7 +98,7 @@ class RedisAccounts:
                     self.bounds[bound.id] = ask.organisation, bound
                 self.open[ask.hold] = admission
                 return admission
-            await self._mend_or_refuse(gate, ask, limits, answer[1:])
+            await self._mend_or_refuse(ask, budgets, limits, answer[1:])
         raise accounts_unready()
 
     def settle(self, admission: Admission | None, record: SpendRecord) -> None:
@@ -129,13 +132,12 @@ class RedisAccounts:
     async def seed(self, organisation: str, bounds: list[Bound]) -> None:
         """Make counters from the ledger, or raise those below it. Raises Away, LedgerUnavailable, TimeoutError."""
         gate = self.gates[organisation]
-        as_of = gate.now_us()
         items: list[Wire] = []
         for bound in bounds:
             wire = self.budget_wire(gate, bound)
             async with asyncio.timeout(SEED_DEADLINE_S):
                 items.append([wire, await asyncio.to_thread(self._ask_ledger, organisation, bound, wire)])
-        await gate.run("seed", str(as_of), _encode(items))
+        await gate.run("seed", _encode(items), str(DOUBTED_US))
 
     async def _seed_once(self, organisation: str, bound: Bound) -> None:
         """A crowd that meets a missing counter asks the ledger once."""
@@ -155,7 +157,7 @@ class RedisAccounts:
         found = self._sums(scope, since_s * 1_000_000, bucket_us)
         return [(start_us // 1_000_000, nano) for start_us, nano in found.items() if nano]
 
-    async def _mend_or_refuse(self, gate: Gate, ask: Ask, limits: list[Wire], answer: list[object]) -> None:
+    async def _mend_or_refuse(self, ask: Ask, budgets: list[Wire], limits: list[Wire], answer: list[object]) -> None:
         """After an answer that admits nothing: mend what can be, or raise what the caller is told."""
         match answer:
             case ["seed", *indexes]:
@@ -168,9 +170,9 @@ class RedisAccounts:
             case ["slot", _]:
                 self._slots.clear()  # the answer brought the server's clock along
             case ["budget", int(at), int(used)]:
-                bound = ask.budgets[at - 1]
+                bound, (_, slot_s, _, _, length_s) = ask.budgets[at - 1], budgets[at - 1]
                 self.used[bound.id] = used
-                raise budget_used_up(bound, used, ask.amount, self._slots[bound.id])
+                raise budget_used_up(bound, used, ask.amount, Slot(slot_s, slot_s + length_s))
             case ["rate", int(at), int(wait_us)]:
                 limit, cost = _limit_of(ask, limits, at), int(limits[at - 1][2])
                 if cost > MINUTE_US:
@@ -202,7 +204,9 @@ class RedisAccounts:
                 needed.append(kept)
         for kept in needed:
             kept.left -= ask.amount
-        return Admission(ask=ask, budgets=budgets, limits=limits)
+        # In progress like any other: what lasts until the server is back is held there from then on.
+        admission = self.open[ask.hold] = Admission(ask=ask, budgets=budgets, limits=limits)
+        return admission
 
 
 def _limits_wire(ask: Ask) -> list[Wire]:
@@ -211,7 +215,8 @@ def _limits_wire(ask: Ask) -> list[Wire]:
     for bound in ask.limits:
         limit = bound.limit
         if limit.requests_per_minute is not None:
-            wire.append([f"{bound.id}|requests", "a", _busy_us(1, limit.requests_per_minute), MINUTE_US])
+            busy_us = _busy_us(1, limit.requests_per_minute)
+            wire.append([f"{bound.id}|requests", "a", busy_us, busy_us * limit.requests_per_minute])
         if limit.tokens_per_minute is not None:
             wire.append([f"{bound.id}|tokens", "a", _busy_us(ask.tokens, limit.tokens_per_minute), MINUTE_US])
         if limit.concurrency is not None:

@@ -43,7 +43,7 @@ PROBE_S = 0.5
 """How often an absent server is looked for."""
 
 LEASE_US = 60_000_000
-SWEPT_KEPT_US = 86_400_000_000
+OVER_KEPT_US = 86_400_000_000
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -85,7 +85,7 @@ class Gate:
         self._link = link
         self._worker = worker
         self._settled = settled
-        names = ("books", "holds", "leases", "rates", "stream", "senders", "swept")
+        names = ("books", "holds", "leases", "rates", "stream", "senders", "over")
         self._keys = [f"{PREFIX}{{{organisation}}}:{name}" for name in names]
         self.stream = self._keys[4]
         self._scripts = {name: _Script(name) for name in ("admit", "settle", "sweep", "renew", "seed")}
@@ -101,6 +101,7 @@ class Gate:
         self._clock_us = time.time_ns() // 1_000
         self._clock_at = time.monotonic_ns()
         self.away = False
+        self.here_since = time.monotonic()
         self.failures = 0
 
     # What others ask ---------------------------------------------------------------------------------------------
@@ -119,10 +120,16 @@ class Gate:
         if self.away:
             raise Away
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._admits.append(_Asked(entry, note, future))
+        asked = _Asked(entry, note, future)
+        self._admits.append(asked)
         self._wake.set()
-        # Bounded: every flight ends within the link's deadlines, and every way out of it answers its futures.
-        return await future
+        try:
+            # Bounded: every flight ends within the link's deadlines, and every way out of it answers its futures.
+            return await future
+        except asyncio.CancelledError:
+            if _granted(future):  # answered, but the caller was cancelled before it could hear of it
+                self._take_back([asked])
+            raise
 
     def settle(self, settlement: Settlement) -> None:
         self._settles.append(settlement)
@@ -133,7 +140,6 @@ class Gate:
 
     def taken(self, settlement: Settlement) -> None:
         """The ledger has this record, so neither the stream nor this process need keep it."""
-        settlement.booked_us = self.now_us()
         settlement.record = None
         if settlement.stream_id:
             self._taken.append(settlement.stream_id)
@@ -194,7 +200,6 @@ class Gate:
             except Exception:  # a fault of ours: accounts must go on, and those who wait must hear of it
                 log.exception("a flight of the accounts failed inside the gateway")
                 self._is_away("failed", "a fault of the gateway")
-                self._failed([])
 
     async def _probe(self) -> None:
         try:
@@ -202,11 +207,20 @@ class Gate:
         except Away:
             return
         self.away = False
+        self.here_since = time.monotonic()
         log.warning("the accounts are reachable again; %d settlements are delivered now", self.waiting)
 
     async def _flight(self) -> None:
         admits = [self._admits.popleft() for _ in range(min(len(self._admits), ADMITS_AT_ONCE))]
         admits = [one for one in admits if not one.future.done()]  # without those whose client left meanwhile
+        try:
+            await self._deliver(admits)
+        except BaseException as exc:
+            self._failed(admits)
+            if not isinstance(exc, Away):
+                raise
+
+    async def _deliver(self, admits: list[_Asked]) -> None:
         commands: list[bytes] = []
         names: list[str] = []
         settling = self._next_batch()
@@ -223,14 +237,7 @@ class Gate:
             names.append("admit")
         if not commands:
             return
-        try:
-            replies = await self._ask(commands, names)
-        except Away:
-            self._failed(admits)
-            return
-        except asyncio.CancelledError:
-            self._take_back(admits)
-            raise
+        replies = await self._ask(commands, names)
         if settling or taken:
             self._has_settled(settling, replies.pop(0), len(taken))
         if admits:
@@ -252,7 +259,7 @@ class Gate:
         # Without ids the batch had been applied before; its records are in the stream, and found there in time.
         for settlement, stream_id in zip(settling, rest[0] if rest else [""] * len(settling), strict=True):
             settlement.stream_id = stream_id
-            if settlement.booked_us and stream_id:
+            if settlement.record is None and stream_id:  # the ledger has taken it meanwhile
                 self._taken.append(stream_id)
             self._hand_over(settlement)
 
@@ -277,10 +284,11 @@ class Gate:
 
     def _take_back(self, admits: Sequence[_Asked]) -> None:
         self._settles.extend(_void(one.entry) for one in admits)
+        self._wake.set()
 
     def _hand_over(self, settlement: Settlement) -> None:
-        if not settlement.handed and settlement.record is not None:
-            settlement.handed = True
+        if not settlement.handed_us and settlement.record is not None:
+            settlement.handed_us = self.now_us()
             self._settled(settlement)
 
     def _set_clock(self, now_us: int) -> None:
@@ -323,18 +331,23 @@ class Gate:
         if not self.away:
             self.away = True
             log.error("the accounts cannot be reached (%s: %s); hard budgets refuse until they can", kind, what)
+            self._failed([])  # whoever found out: nobody in the queue waits for the server's return
+
+
+def _granted(future: asyncio.Future[Answer]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None and future.result()[0] == 1
 
 
 def _void(entry: Wire) -> Settlement:
     """What takes an admission back, if it was granted: the hold, the place, and the share of its rates."""
-    hold, amount, budgets, limits = entry[:4]
+    hold, amount, budgets, limits, forced = entry
     busy = [limit[0] for limit in limits if limit[1] == "c"]
-    refunds = [(limit[0], limit[2]) for limit in limits if limit[1] == "a"]
+    refunds = [(limit[0], limit[2]) for limit in limits if limit[1] == "a" and not forced]
     return Settlement(hold=hold, amount=amount, cost=0, budgets=budgets, busy=busy, refunds=refunds, record=None)
 
 
 def _settle_entry(settlement: Settlement) -> Wire:
     return [
         settlement.hold, settlement.amount, settlement.cost, settlement.budgets, settlement.busy,
-        settlement.refunds, settlement.booked_us,
+        settlement.refunds, settlement.handed_us,
     ]  # fmt: skip

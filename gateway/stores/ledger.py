@@ -198,9 +198,9 @@ class SqlLedger:
         self.engine.dispose()
 
     def _rows(self, records: Sequence[SpendRecord]) -> list[Row]:
-        """Fit for the database, each attempt once: the first that came."""
+        """Fit for the database, each attempt once: the first that came, its true end before one that gave it up."""
         rows: dict[str, Row] = {}
-        for record in records:
+        for record in sorted(records, key=lambda one: one.outcome == LOST):
             try:
                 row = to_row(record)
                 rows.setdefault(str(row[0]), row)

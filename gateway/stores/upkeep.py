@@ -1,10 +1,10 @@
 """What keeps the accounts true beside the requests. Safe to run in every worker at once; no worker is special.
 
-    renew     the leases of this worker's open holds, so that long answers keep theirs
-    sweep     holds whose worker is gone: charged at their hold, booked as uncertain
-    recover   records that a worker left in the stream: moved into the ledger, which books each id once
-    raise     counters that are below the ledger, after the store's memory was set back
-    slices    shares of budgets that may be spent while the store is away
+renew     the leases of this worker's open holds, so that long answers keep theirs
+sweep     holds whose worker is gone: charged at their hold, booked as uncertain
+recover   records that a worker left in the stream: moved into the ledger, which books each id once
+raise     counters that are below the ledger, after the store's memory was set back
+slices    shares of budgets that may be spent while the store is away
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gateway.core.contracts import Ledger, LedgerUnavailable, Settlement
 from gateway.core.records import SpendRecord
 
 from .accounts import RedisAccounts, Slice
-from .gate import LEASE_US, SWEPT_KEPT_US, Away, Gate
+from .gate import LEASE_US, OVER_KEPT_US, Away, Gate
 
 log = logging.getLogger("gateway.accounts")
 
@@ -30,7 +30,10 @@ RENEW_S = 15.0
 SWEEP_S = 2.0
 RECOVER_S = 2.0
 RAISE_S = 10.0
+RETURN_S = 5.0
+"""How long nobody sweeps after the store was away: leases ended meanwhile, and whoever is alive renews them first."""
 
+RENEW_AT_ONCE = 1_000
 SWEEP_AT_ONCE = 100
 RECOVER_AT_ONCE = 500
 ABANDONED_US = 5_000_000
@@ -39,6 +42,8 @@ ABANDONED_US = 5_000_000
 WRITE_DEADLINE_S = 30.0
 SLICE_SHARE = 100
 """A slice is the hundredth part of what is left of a budget."""
+
+Work = Callable[[str, Gate], Awaitable[None]]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -71,27 +76,27 @@ class Upkeep:
                     self._give_back(gate, kept)
 
     async def _run(self) -> None:
-        works: tuple[tuple[float, Callable[[str, Gate], Awaitable[None]]], ...] = (
-            (TICK_S, self._tell),
-            (RENEW_S, self.renew),
-            (SWEEP_S, self.sweep),
-            (RECOVER_S, self.recover),
-            (RAISE_S, self.raise_counters),
-            (RENEW_S, self._cut_slices),
-        )
-        due = [0.0] * len(works)
+        """Each work by itself: a ledger that hangs must not keep leases from being renewed."""
+        async with asyncio.TaskGroup() as works:
+            works.create_task(self._every(TICK_S, self._tell))
+            works.create_task(self._every(RENEW_S, self.hold))
+            works.create_task(self._every(SWEEP_S, self.sweep, after_s=RETURN_S))
+            works.create_task(self._every(RECOVER_S, self.recover))
+            works.create_task(self._every(RAISE_S, self.raise_counters))
+
+    async def _every(self, period_s: float, work: Work, *, after_s: float = 0.0) -> None:
+        """after_s: how long after the store's return it is first done again."""
+        last = dict.fromkeys(self._accounts.gates, 0.0)
         while True:
-            now = time.monotonic()
-            for at, (period_s, work) in enumerate(works):
-                if now < due[at]:
-                    continue
-                due[at] = now + period_s
-                for organisation, gate in self._accounts.gates.items():
-                    if not gate.away:
-                        await self._do(work, organisation, gate)
+            for organisation, gate in self._accounts.gates.items():
+                back = gate.here_since >= last[organisation]
+                due = gate.here_since + after_s if back else last[organisation] + period_s
+                if not gate.away and time.monotonic() >= due:
+                    last[organisation] = time.monotonic()
+                    await self._do(work, organisation, gate)
             await asyncio.sleep(TICK_S)
 
-    async def _do(self, work: Callable[[str, Gate], Awaitable[None]], organisation: str, gate: Gate) -> None:
+    async def _do(self, work: Work, organisation: str, gate: Gate) -> None:
         try:
             await work(organisation, gate)
         except Away:
@@ -104,22 +109,35 @@ class Upkeep:
     async def _tell(self, _: str, gate: Gate) -> None:
         gate.nudge()
 
+    async def hold(self, organisation: str, gate: Gate) -> None:
+        """Attempts first: one that spends from a slice is held itself before its slice is given back."""
+        await self.renew(organisation, gate)
+        await self.cut_slices(organisation, gate)
+
     async def renew(self, organisation: str, gate: Gate) -> None:
         mine = [one for one in self._accounts.open.values() if one.ask.organisation == organisation]
-        names = [one.ask.hold for one in mine] + [kept.hold for kept in self._accounts.slices.values()]
-        if not names:
-            return
-        _, lost = _decode(await gate.run("renew", str(LEASE_US), _encode(names)))
-        for at in lost:
-            if at <= len(mine) and mine[at - 1].ask.hold in self._accounts.open:
-                one = mine[at - 1]
-                note = _encode(one.ask.note)
-                await gate.admit([one.ask.hold, one.ask.amount, one.budgets, one.limits, True], note)
+        kept = [one for one in self._accounts.slices.values() if self._accounts.bounds[one.bound.id][0] == organisation]
+        names = [one.ask.hold for one in mine] + [one.hold for one in kept]
+        for first in range(0, len(names), RENEW_AT_ONCE):
+            _, lost = _decode(await gate.run("renew", str(LEASE_US), _encode(names[first : first + RENEW_AT_ONCE])))
+            for at in lost:
+                hold = names[first + at - 1]
+                if hold in self._accounts.open:
+                    one = self._accounts.open[hold]
+                    await gate.admit([hold, one.ask.amount, one.budgets, one.limits, True], _encode(one.ask.note))
+                else:
+                    self._drop_slice(hold)
+
+    def _drop_slice(self, hold: str) -> None:
+        """It was lost with the store's memory, so nothing is set aside for it."""
+        for kept in list(self._accounts.slices.values()):
+            if kept.hold == hold:
+                del self._accounts.slices[kept.bound.id]
 
     async def sweep(self, _: str, gate: Gate) -> None:
         found = SWEEP_AT_ONCE
         while found == SWEEP_AT_ONCE:
-            found = int(await gate.run("sweep", str(SWEEP_AT_ONCE), str(SWEPT_KEPT_US)))
+            found = int(await gate.run("sweep", str(SWEEP_AT_ONCE), str(OVER_KEPT_US)))
             self.swept += found
             if found:
                 log.warning("%d holds were given up: their workers are gone; booked as uncertain", found)
@@ -131,7 +149,7 @@ class Upkeep:
             entries = await gate.ask("XRANGE", gate.stream, "-", before, "COUNT", str(RECOVER_AT_ONCE))
             if not entries:
                 return
-            records = [_record(fields[1]) for _, fields in entries]
+            records = [record for _, fields in entries if (record := _readable(fields[1])) is not None]
             async with asyncio.timeout(WRITE_DEADLINE_S):
                 await asyncio.to_thread(self._ledger.append, records)
             await gate.ask("XDEL", gate.stream, *(one for one, _ in entries))
@@ -142,7 +160,7 @@ class Upkeep:
             if owner == organisation:
                 await self._accounts.seed(organisation, [bound])
 
-    async def _cut_slices(self, organisation: str, gate: Gate) -> None:
+    async def cut_slices(self, organisation: str, gate: Gate) -> None:
         for owner, bound in list(self._accounts.bounds.values()):
             if owner == organisation and bound.budget.hard and bound.budget.offline is Offline.SLICE:
                 await self._cut(gate, bound)
@@ -166,3 +184,12 @@ class Upkeep:
     def _give_back(self, gate: Gate, kept: Slice) -> None:
         """What was spent of it meanwhile is settled by the attempts themselves, which go before."""
         gate.settle(Settlement(kept.hold, kept.amount, 0, [kept.wire], [], [], None))
+
+
+def _readable(raw: bytes) -> SpendRecord | None:
+    try:
+        return _record(raw)
+    except msgspec.MsgspecError:
+        # Left in the stream it would keep every later record out of the ledger. Here it can be booked by hand.
+        log.exception("not booked, a record in the store cannot be read: %r", raw)
+        return None

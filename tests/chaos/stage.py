@@ -64,7 +64,7 @@ class Stage:
 
     def spent(self, budget: str) -> int:
         found = self.store.hgetall(BOOKS)
-        return sum(int(value) for name, value in found.items() if name.startswith(f"s|{budget}|".encode()))
+        return sum(int(value) for name, value in found.items() if name.startswith(f"s|{budget}:".encode()))
 
     async def at_rest(self, within_s: float) -> bool:
         """No hold is left, nothing is on its way into the ledger."""

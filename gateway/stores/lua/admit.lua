@@ -17,16 +17,7 @@ local function look(b)
   local newest = tonumber(redis.call('HGET', books, 'w|' .. id))
   if not newest then return 'seed' end
   if now_s < slot or now_s >= slot + b[5] then return 'slot' end
-  if newest < slot then
-    -- The next slot of a counter that was kept all along: it begins at nothing.
-    if slots == 1 then
-      local old = {id, newest, 0, 1}
-      if tonumber(redis.call('HGET', books, held_field(old)) or '0') <= 0 then
-        redis.call('HDEL', books, held_field(old), spent_field(old))
-      end
-    end
-    redis.call('HSET', books, 'w|' .. id, whole(slot))
-  end
+  if newest < slot then advance(b, newest) end -- kept all along, so the next slot begins at nothing
   if slots > 1 then
     roll(b, slot)
     local found = redis.call('HMGET', books, 't|' .. id, held_field(b))
@@ -38,9 +29,10 @@ end
 
 local function admit(entry, note)
   local hold, amount, budgets, limits, force = entry[1], entry[2], entry[3], entry[4], entry[5]
-  local known = redis.call('HEXISTS', holds, hold) == 1
   local used, unknown, reached = {1}, {0, 'seed'}, {}
-  if not force and not known then
+  -- Asked again; or over before this came: what was settled or taken back first must not begin now.
+  if redis.call('HEXISTS', holds, hold) == 1 or redis.call('HEXISTS', over, hold) == 1 then return used end
+  if not force then
     for index, limit in ipairs(limits) do
       local id, kind, cost, most = limit[1], limit[2], limit[3], limit[4]
       if kind == 'c' then
@@ -64,7 +56,6 @@ local function admit(entry, note)
     end
     if #unknown > 2 then return unknown end
   end
-  if known then return used end
   local busy, kept = {}, {}
   for index, limit in ipairs(limits) do
     if limit[2] == 'c' then
