@@ -11,7 +11,7 @@ export LITELLM_LOCAL_MODEL_COST_MAP := True
 bin := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types imports deploy-check bench schema dashboards lock clean venv venv-dev
+.PHONY: help run demo test check lint types imports deploy-check bench chaos schema dashboards lock clean venv venv-dev
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,10 @@ deploy-check: venv-dev ## Dockerfile, compose file, Prometheus and Grafana confi
 
 bench: venv-dev ## side by side with other gateways; BENCH_ARGS=--quick for a short one
 	@bench/run.sh $(BENCH_ARGS)
+
+chaos: venv-dev ## workers killed, stores taken away, under load; ARGS="kill --times 20" for a part
+	@scripts/test-services.sh
+	@PATH="$$PATH:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)" $(bin)/python -m tests.chaos $(ARGS)
 
 schema: venv ## write routes.schema.json, for editors
 	@$(bin)/python -m gateway schema >routes.schema.json.new

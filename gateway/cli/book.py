@@ -13,7 +13,7 @@ from gateway.stores.schema import HEAD
 
 
 def open_book(arguments: argparse.Namespace) -> Engine:
-    """Raises LedgerUnavailable when there is none yet or one of another version, ValueError for an address that is none."""
+    """Raises LedgerUnavailable when there is none yet or one of another version, ValueError for a bad address."""
     url = os.environ.get("DATABASE_URL") or None
     file = arguments.data_dir / LEDGER_FILE
     if url is None and not file.exists():

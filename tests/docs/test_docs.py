@@ -18,6 +18,7 @@ from gateway.admin import keys
 from gateway.cli import COMMANDS
 from gateway.config import json_schema, load
 from gateway.core import request, routing
+from gateway.core.records import LOST
 from gateway.core.world import ServerSettings
 from gateway.finance import focus, invoice
 from gateway.finance.layout import plain
@@ -27,7 +28,7 @@ from gateway.proxy.metrics import Metrics
 from gateway.stores import key_table, redis_cache
 from gateway.stores.question import DIMENSIONS
 from gateway.workers import line, patience
-from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, README
+from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES
 from tests.running import ROOT
 
 SCHEMA = json_schema()
@@ -218,9 +219,9 @@ def test_every_header_of_ours_is_documented_and_none_that_is_not_sent():
 
 
 def test_every_outcome_of_an_attempt_is_explained():
-    rejected = set(re.findall(r"`([a-z_]+)`", LIFE.section("7. The record").partition("Outcomes of an attempt")[0]))
-    explained = set(LIFE.rows("7. The record"))
-    outcomes = {word for word in given("outcome") if not word.startswith("http_")} | {"http_<status>"}
+    rejected = set(re.findall(r"`([a-z_]+)`", LIFE.section("8. The record").partition("Outcomes of an attempt")[0]))
+    explained = set(LIFE.rows("8. The record"))
+    outcomes = {word for word in given("outcome") if not word.startswith("http_")} | {"http_<status>", LOST}
 
     assert outcomes == explained | (rejected & outcomes)
     assert explained <= outcomes
@@ -260,11 +261,13 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (MONEY, f"{request.IMAGE_TOKENS:,} tokens an image or file"),
         (MONEY, f"in any of the first {invoice.HEADER_WITHIN} lines"),
         (OPERATIONS, f"after {settle.PAUSE_S:g} to {settle.LONGEST_RETRY_S:g} seconds. At {LIMIT:,} waiting records"),
-        (OPERATIONS, f"(batches of {PAUSE_MS})"),
+        (LIFE, f"answers that did not come within {gate.ANSWER_S:g} seconds each"),
+        (LIFE, f"looked\nfor every {gate.PROBE_S:g} seconds"),
+        (LIFE, f"{request.MOST_TAGS} tags at most, names of up to {request.MOST_TAG_NAME_CHARS} characters"),
+        (OPERATIONS, f"made again from the ledger, within {upkeep.RAISE_S:g} seconds"),
         (OPERATIONS, f"nothing has come for {server.GRACE_S} second is closed"),
         (OPERATIONS, f"reports to the supervisor every {line.REPORT_S:g} seconds"),
         (OPERATIONS, f"after {patience.FIRST_PAUSE_S:g} to {patience.LONGEST_PAUSE_S:g} seconds when it keeps ending"),
-        (README, f"(batches of {PAUSE_MS})"),
         (OPERATIONS, f"looks at one number in the database every {key_table.PAUSE_S:g} seconds"),
         (OPERATIONS, f"one that takes longer than {keys.DEADLINE_S:g} seconds with 504"),
     ],
