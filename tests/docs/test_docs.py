@@ -25,7 +25,7 @@ from gateway.finance.layout import plain
 from gateway.finance.layouts import LAYOUTS
 from gateway.proxy import health, settle
 from gateway.proxy.metrics import Metrics
-from gateway.stores import key_table, redis_cache
+from gateway.stores import gate, key_table, redis_cache, upkeep
 from gateway.stores.question import DIMENSIONS
 from gateway.workers import line, patience
 from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES
