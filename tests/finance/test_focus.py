@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.core.corrections import correction, reversal
 from gateway.core.money import Nano, Pico
-from gateway.core.pricing import ContextTier, PriceRow, Rates, Status, Usage, Window
+from gateway.core.pricing import ContextTier, PriceRow, Rates, ServiceTier, Status, Usage, Window
 from gateway.core.records import SpendRecord, State, UsageSource
 from gateway.core.sheet import Row
 from gateway.finance.focus import COLUMNS, GROUP, by_attempt, by_day
@@ -105,7 +105,7 @@ def test_no_unit_price_is_shown_that_does_not_give_the_booked_cost():
 def test_windows_tiers_and_context_cliffs_find_their_own_rates():
     peak = Window("peak", ZoneInfo("UTC"), frozenset(range(7)), ((0, 1440),), None, plain_rates(2))
     dear = row(
-        plain_rates(), windows=(peak,), service_tiers={"flex": plain_rates(3)},
+        plain_rates(), windows=(peak,), service_tiers={"flex": ServiceTier(plain_rates(3))},
         context_tiers=(ContextTier(1000, plain_rates(4)),),
     )  # fmt: skip
     small, large = Usage(input=10, output=1), Usage(input=1001, output=1)

@@ -159,11 +159,11 @@ async def test_a_reply_held_open_after_its_finish_ends_soon(river):
         assert time.monotonic() - began < 5
 
 
-async def test_a_client_that_leaves_does_not_lose_the_bill(river):
+async def test_a_client_that_leaves_does_not_lose_the_bill_of_a_whole_answer(river):
     gateway, sim = river
-    sim.set_scenario("deepseek", Scenario(gap_ms=20, answer_tokens=30))
+    sim.set_scenario("google", Scenario(gap_ms=20, answer_tokens=30))
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    body = b'{"model":"auto","stream":true,"messages":[{"role":"user","content":"leave early"}]}'
+    body = b'{"model":"google/gemini-test","stream":true,"messages":[{"role":"user","content":"leave early"}]}'
     writer.write(
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
     )

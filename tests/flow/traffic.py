@@ -10,8 +10,9 @@ import aiohttp
 
 from tests.flow.world import MODELS
 
-FAULTS = ("http_500", "http_503", "http_429;retry_after@{p}=0", "drop", "drop_headers", "cut_after_3", "eof_after_2",
-          "malformed_after_1", "error_event_after_2", "http_400", "stall", "no_done", "content_filter")  # fmt: skip
+AFTER_CONTENT = ("cut_after_3", "eof_after_2", "malformed_after_1", "error_event_after_2")
+FAULTS = ("http_500", "http_503", "http_429;retry_after@{p}=0", "drop", "drop_headers", "http_400", "stall", "no_done",
+          "content_filter", *AFTER_CONTENT * 3)  # fmt: skip
 LONG_PREFIX = "The merchants argued about the price of paper and of copper, in the market by the sea. " * 60
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 

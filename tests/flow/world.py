@@ -26,7 +26,7 @@ ROUTES = f"""
 defaults:
   timeouts: {{connect_s: 2, first_token_s: 1, between_tokens_s: 1, total_s: 20}}
 providers:
-  openai: {{base_url_env: SIM_OPENAI}}  # that cutting off a stream ends its bill, or not, is as the price book has it
+  openai: {{base_url_env: SIM_OPENAI}}
   deepseek: {{base_url_env: SIM_DEEPSEEK}}
   google: {{base_url_env: SIM_GOOGLE}}
 models:

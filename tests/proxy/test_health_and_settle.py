@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from gateway.core.contracts import LedgerUnavailable
+from gateway.core.contracts import LedgerUnavailable, Settlement
 from gateway.core.errors import Blame, GatewayError
+from gateway.core.records import SpendRecord
 from gateway.proxy.health import FAULTS_TO_OPEN, FIRST_PAUSE_S, Health
 from gateway.proxy.settle import BATCH, Settler
 from gateway.stores.ledger import SqlLedger, open_engine, sqlite_url
@@ -97,6 +98,11 @@ def test_a_callers_mistake_says_nothing_about_health(health):
     assert health.unhealthy() == {}
 
 
+def settled(record: SpendRecord) -> Settlement:
+    """As the accounts hand it over."""
+    return Settlement(record.attempt_id, 0, record.cost_nano, [], [], [], record)
+
+
 class Moody:
     """The real ledger behind a switch."""
 
@@ -122,7 +128,7 @@ async def test_no_record_is_lost_while_the_ledger_is_away(moody, error):
     settler.start()
     moody.error = error
     for record in records:
-        settler.put(record)
+        settler.put(settled(record))
     await asyncio.sleep(0.3)
     assert settler.pending == len(records)
     assert settler.failures > 0
@@ -138,7 +144,7 @@ async def test_a_full_queue_says_so_and_a_close_with_a_dead_ledger_tells_what_is
     settler.start()
     for record in by_chance(2, 3):
         assert not settler.full
-        settler.put(record)
+        settler.put(settled(record))
 
     assert settler.full
     assert await settler.close(0.3) == 3
