@@ -187,6 +187,16 @@ async def test_counters_of_the_same_name_are_apart_for_another_window_scope_or_o
         assert not one.accounts.used.keys() & two.accounts.used.keys()
 
 
+async def test_an_attempt_that_can_cost_nothing_is_admitted_and_settled(two: tuple[Worker, Worker], raw: Redis):
+    worker, other = two
+    limit = Limit("l", TEAM, concurrency=1, tokens_per_minute=1_000)
+    worker.settle(await worker.admit(0, a_budget(10), limits=[limit], tokens=5), 0, tokens=5)
+    await worker.rest()
+    await other.admit(10, a_budget(10), limits=[limit])
+    assert not worker.gate.away
+    assert (await books_of(raw, worker.organisation)).held == {"b": 10}
+
+
 # Repeats ----------------------------------------------------------------------------------------------------------
 
 

@@ -22,8 +22,8 @@ local clock = redis.call('TIME')
 local now_s = tonumber(clock[1])
 local now_us = now_s * 1000000 + tonumber(clock[2])
 
--- HINCRBY wants digits, and Lua writes a large number as 1e+15.
-local function whole(number) return string.format('%.0f', number) end
+-- HINCRBY wants digits: Lua writes a large number as 1e+15, and nothing given back as -0.
+local function whole(number) return string.format('%.0f', number + 0) end
 
 local function add(key, field, amount)
   if amount ~= 0 then redis.call('HINCRBY', key, field, whole(amount)) end
