@@ -44,6 +44,6 @@ class BudgetKeys(ScopeKeys):
 class LimitKeys(ScopeKeys):
     """How much a scope may ask; at least one of the three."""
 
-    requests_per_minute: Count | None = Field(default=None, description="Requests sent to providers in any minute.")
-    tokens_per_minute: Count | None = Field(default=None, description="Tokens of prompts and answers in any minute.")
+    requests_per_minute: Count | None = Field(default=None, description="Requests sent to providers a minute.")
+    tokens_per_minute: Count | None = Field(default=None, description="Tokens of prompts and answers a minute.")
     concurrency: Count | None = Field(default=None, description="Requests in progress at once.")

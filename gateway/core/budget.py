@@ -138,7 +138,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How much a scope may ask: requests and tokens in any minute, attempts in progress at once. None: no limit."""
+    """How much a scope may ask: requests and tokens a minute, attempts in progress at once. None: no limit.
+
+    After a pause a whole minute's worth may come at once; what follows comes at the rate. So any minute may see up to
+    twice the number, and in the long run it is never more than the rate.
+    """
 
     name: str
     scope: Scope

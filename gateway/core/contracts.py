@@ -118,7 +118,8 @@ class Settlement(msgspec.Struct):
 
     hold, amount, budgets, busy: what was held for it, as the store knows it. refunds: rates it took less of than was
     expected. record: None when there is nothing to book, or the ledger has it. handed_us: when the ledger was given it
-    (0: not yet), by the store's clock. stream_id: where the store keeps its copy until the ledger has it.
+    (0: not yet), by the store's clock. stream_id: where the store keeps its copy until the ledger has it. absence: the
+    store's absence in which it was admitted, so that no hold is known there (0: it is).
     """
 
     hold: str
@@ -130,14 +131,19 @@ class Settlement(msgspec.Struct):
     record: SpendRecord | None
     handed_us: int = 0
     stream_id: str = ""
+    absence: int = 0
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """An admitted attempt: what was asked, and the budgets and limits in the words of the store's scripts."""
+    """An admitted attempt: what was asked, and the budgets and limits in the words of the store's scripts.
+
+    absence: the store's absence in which it was admitted (0: the store was there).
+    """
 
     ask: Ask
     budgets: list[list[str | int]]
     limits: list[list[str | int]]
+    absence: int = 0
 
 
 class Accounts(Protocol):

@@ -117,6 +117,7 @@ class RedisAccounts:
                 busy=[str(limit[0]) for limit in admission.limits if limit[1] == "c"],
                 refunds=_refunds(admission, record),
                 record=record,
+                absence=admission.absence,
             )
         )
 
@@ -205,7 +206,8 @@ class RedisAccounts:
         for kept in needed:
             kept.left -= ask.amount
         # In progress like any other: what lasts until the server is back is held there from then on.
-        admission = self.open[ask.hold] = Admission(ask=ask, budgets=budgets, limits=limits)
+        absence = self.gates[ask.organisation].absences
+        admission = self.open[ask.hold] = Admission(ask=ask, budgets=budgets, limits=limits, absence=absence)
         return admission
 
 

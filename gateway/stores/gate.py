@@ -36,6 +36,9 @@ PREFIX = "gw:a1:"
 ADMITS_AT_ONCE = 128
 SETTLES_AT_ONCE = 256
 TAKEN_AT_ONCE = 512
+CROWDED = 20_000
+"""Settlements that wait for an absent server before some are forgotten: about a kilobyte each."""
+
 ANSWER_S = 0.25
 """How long an answer may take. A frozen server is noticed after two of them, and then nobody waits for it."""
 
@@ -101,8 +104,10 @@ class Gate:
         self._clock_us = time.time_ns() // 1_000
         self._clock_at = time.monotonic_ns()
         self.away = False
+        self.absences = 0
         self.here_since = time.monotonic()
         self.failures = 0
+        self._crowded = CROWDED
 
     # What others ask ---------------------------------------------------------------------------------------------
 
@@ -135,8 +140,16 @@ class Gate:
         self._settles.append(settlement)
         if self.away:
             self._hand_over(settlement)
+            if len(self._settles) >= self._crowded:
+                self._thin_out()
         else:
             self._wake.set()
+
+    def _thin_out(self) -> None:
+        """Forget what the ledger has and the server knows no hold of: its counters are raised to the ledger's sums."""
+        kept = (one for one in self._settles if one.record is not None or one.absence != self.absences)
+        self._settles = deque(kept)
+        self._crowded = max(CROWDED, 2 * len(self._settles))
 
     def taken(self, settlement: Settlement) -> None:
         """The ledger has this record, so neither the stream nor this process need keep it."""
@@ -330,6 +343,7 @@ class Gate:
         self.failures += 1
         if not self.away:
             self.away = True
+            self.absences += 1
             log.error("the accounts cannot be reached (%s: %s); hard budgets refuse until they can", kind, what)
             self._failed([])  # whoever found out: nobody in the queue waits for the server's return
 

@@ -349,6 +349,35 @@ async def _never() -> None:
     pass
 
 
+async def test_a_long_absence_fills_no_memory_and_is_made_up_from_the_ledger(
+    one: Worker, raw: Redis, book: SqlLedger, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gate, "CROWDED", 100)
+    one.gate._crowded = 100
+    soft = a_budget(10, hard=False)
+    held = [await one.admit(5, soft) for _ in range(20)]
+    probe, one.gate._probe = one.gate._probe, _never
+    one.gate._is_away("test", "frozen")
+    most = 0
+    for number in range(2_000):
+        one.settle(await one.admit(5, soft), 3)
+        if number % 100 == 0:
+            await until(lambda: not one.settler.pending)
+        most = max(most, one.gate.waiting)
+    for admission in held:
+        one.settle(admission, 4)
+    await until(lambda: not one.settler.pending)
+
+    one.gate._probe = probe
+    await one.rest()
+    await one.upkeep.raise_counters(one.organisation, one.gate)
+
+    assert most < 500
+    books = await books_of(raw, one.organisation)
+    assert (books.spent, books.held, books.holds) == ({"b": 2_000 * 3 + 20 * 4}, {"b": 0}, set())
+    assert sum(rows_of(book, one.organisation).values()) == 2_000 * 3 + 20 * 4
+
+
 @pytest.mark.parametrize("blow", ["frozen", "killed"])
 async def test_under_load_no_blow_to_the_store_loses_or_doubles_anything(
     tmp_path: Path, book: SqlLedger, monkeypatch: pytest.MonkeyPatch, blow: str
