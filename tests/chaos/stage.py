@@ -80,7 +80,7 @@ class Stage:
 async def stage(
     folder: Path, routes_text: str, *, workers: int, more: dict[str, str] | None = None
 ) -> AsyncIterator[Stage]:
-    async with Simulator(PRICES) as sim:
+    async with Simulator(PRICES, keep_lines=1_000_000) as sim:
         gateway = RunningGateway(folder, routes_text, env(sim) | (more or {}), workers=workers)
         await asyncio.to_thread(gateway.start)
         socket = folder / "data" / "valkey" / "valkey.sock"
