@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from gateway.core.budget import Limit, Offline, Scope, ScopeKind, Unit, Window
 from gateway.core.errors import GatewayError
 from gateway.core.records import LOST
-from gateway.stores import upkeep
+from gateway.stores import gate, upkeep
 from gateway.stores.gate import OVER_KEPT_US, PREFIX, _Asked
 from gateway.stores.ledger import SqlLedger, open_engine
 from tests.stores.till import (
@@ -34,6 +34,12 @@ from tests.stores.till import (
 
 MINUTE_US = 60_000_000
 TEAM = Scope(ScopeKind.TEAM, "search")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy test machine is not an absent server."""
+    monkeypatch.setattr(gate, "ANSWER_S", 10.0)
 
 
 @pytest.fixture
@@ -99,8 +105,8 @@ async def test_a_crowd_never_spends_past_a_budget_and_is_never_refused_what_is_l
     assert sum(rows_of(book, organisation).values()) == sum(costs)
     assert set(refusals) == {402}
     for (_, amount, *_), answer in answers:
-        if answer[0] == 1:
-            assert answer[1] <= USD
+        if answer[0] == 1:  # which says no more when it was asked again
+            assert answer == [1] or answer[1] <= USD
         elif answer[1] == "budget":
             assert answer[3] + amount > USD, "it would have fitted"
     assert len(refusals) > 50, "the crowd was no crowd"

@@ -30,6 +30,7 @@ from gateway.core.budget import Limit, Scope, ScopeKind, Unit, Window
 from gateway.core.contracts import Admission
 from gateway.core.errors import GatewayError
 from gateway.proxy import settle
+from gateway.stores import gate
 from gateway.stores.embedded import EmbeddedStore
 from gateway.stores.gate import LEASE_US, PREFIX
 from gateway.stores.ledger import SqlLedger, open_engine
@@ -311,6 +312,7 @@ class Accounts(RuleBasedStateMachine):
 @pytest.fixture
 def machinery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(settle, "PAUSE_S", 0.0)
+    monkeypatch.setattr(gate, "ANSWER_S", 10.0)  # a busy test machine is not an absent server
     Accounts.loop = asyncio.new_event_loop()
     Accounts.store = EmbeddedStore(Path(tempfile.mkdtemp(dir=tmp_path)))
     Accounts.book = SqlLedger(open_engine(f"sqlite:///{tmp_path / 'ledger.sqlite'}"))

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.core.budget import Budget, Unit, Window
 from gateway.core.errors import GatewayError
+from gateway.stores import gate
 from gateway.stores.gate import PREFIX
 from gateway.stores.ledger import SqlLedger, open_engine
 from tests.stores.till import NOON_US, USD, Worker, a_budget, a_worker, an_organisation, books_of, set_clock
@@ -18,6 +19,12 @@ S = 1_000_000
 HOUR = 3_600 * S
 CALENDAR = [Window(unit) for unit in Unit]
 ROLLING = [Window(unit, rolling=True) for unit in Unit]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy test machine is not an absent server."""
+    monkeypatch.setattr(gate, "ANSWER_S", 10.0)
 
 
 @pytest.fixture
