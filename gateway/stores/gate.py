@@ -36,6 +36,9 @@ PREFIX = "gw:a1:"
 ADMITS_AT_ONCE = 128
 SETTLES_AT_ONCE = 256
 TAKEN_AT_ONCE = 512
+SETTLE_WITHIN_S = 0.005
+"""How long a finished attempt may wait for company. A process that is killed meanwhile has it booked as lost."""
+
 CROWDED = 20_000
 """Settlements that wait for an absent server before some are forgotten: about a kilobyte each."""
 
@@ -100,6 +103,8 @@ class Gate:
         self._wake = asyncio.Event()
         self._closing = False
         self._nudged = False
+        self._due = False
+        self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._clock_us = time.time_ns() // 1_000
         self._clock_at = time.monotonic_ns()
@@ -142,8 +147,16 @@ class Gate:
             self._hand_over(settlement)
             if len(self._settles) >= self._crowded:
                 self._thin_out()
-        else:
-            self._wake.set()
+        elif len(self._settles) >= SETTLES_AT_ONCE:
+            self._settle_now()
+        elif self._timer is None:
+            # With the next admission, or by itself a little later: an admission that comes meanwhile need not wait for
+            # the return of a flight that carried nothing else.
+            self._timer = asyncio.get_running_loop().call_later(SETTLE_WITHIN_S, self._settle_now)
+
+    def _settle_now(self) -> None:
+        self._due = True
+        self._wake.set()
 
     def _thin_out(self) -> None:
         """Forget what the ledger has and the server knows no hold of: its counters are raised to the ledger's sums."""
@@ -191,7 +204,8 @@ class Gate:
     @property
     def _idle(self) -> bool:
         tell = self._taken and (self._nudged or self._closing)
-        return not (self._admits or self._settles or self._batch or tell)
+        settle = self._settles and (self._due or self._closing)
+        return not (self._admits or settle or self._batch or tell)
 
     async def _fly(self) -> None:
         while True:
@@ -221,6 +235,7 @@ class Gate:
             return
         self.away = False
         self.here_since = time.monotonic()
+        self._due = True
         log.warning("the accounts are reachable again; %d settlements are delivered now", self.waiting)
 
     async def _flight(self) -> None:
@@ -259,7 +274,11 @@ class Gate:
     def _next_batch(self) -> list[Settlement]:
         """The batch that was not answered, unchanged; else the next one under a new number."""
         if not self._batch:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             self._batch = [self._settles.popleft() for _ in range(min(len(self._settles), SETTLES_AT_ONCE))]
+            self._due = bool(self._settles)
             self._number += 1
         return self._batch
 
@@ -297,7 +316,7 @@ class Gate:
 
     def _take_back(self, admits: Sequence[_Asked]) -> None:
         self._settles.extend(_void(one.entry) for one in admits)
-        self._wake.set()
+        self._settle_now()
 
     def _hand_over(self, settlement: Settlement) -> None:
         if not settlement.handed_us and settlement.record is not None:
