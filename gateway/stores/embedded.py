@@ -34,7 +34,7 @@ from urllib.parse import quote
 SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 """The longest unix socket path: sun_path less its closing zero byte."""
 
-DEFAULT_MAX_MEMORY_MB = 256
+DEFAULT_MAX_MEMORY_MB = 512
 ORPHAN_GRACE_S = 5.0
 """How long the server of a gateway that was killed may take to go away before a new start is refused."""
 
