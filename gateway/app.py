@@ -37,7 +37,7 @@ from gateway.proxy.upstream import HttpUpstream
 from gateway.stores.key_table import KeyTable
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.redis_cache import RedisCache
-from gateway.stores.spend import period, spend
+from gateway.stores.spend import names_in, period, spend, tags_wanted
 from gateway.stores.spend_text import to_json
 
 from .accounting import Books, open_books
@@ -208,8 +208,10 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Sha
     def spend_json(asked: SpendQuestion) -> bytes:
         since, until = period(asked.since, asked.until)
         lines = spend(
-            gateway.ledger.engine, by=asked.by, since=since, until=until, team=asked.team, provider=asked.provider,
-            model=asked.model, route=asked.route, simulated=asked.simulated,
+            gateway.ledger.engine, by=names_in(asked.by), since=since, until=until, team=asked.team,
+            provider=asked.provider, model=asked.model, route=asked.route, key=asked.key,
+            organisation=asked.organisation, end_user=asked.end_user, tags=tags_wanted(asked.tag),
+            simulated=asked.simulated,
         )  # fmt: skip
         return to_json(lines).encode()
 

@@ -14,8 +14,10 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from gateway.core.contracts import LedgerUnavailable
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation
 from gateway.core.world import Caller, World
@@ -25,18 +27,23 @@ from .keys import KeyParts, key_routes
 QUERY_DEADLINE_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class SpendQuestion:
-    """What spend is asked for. since (included) and until (excluded) are ISO dates or instants, UTC if unsaid."""
+class SpendQuestion(BaseModel):
+    """What spend is asked for. A filter that is not known is refused: the sum of everything would be taken for its."""
 
-    by: tuple[str, ...]
-    since: str | None
-    until: str | None
-    team: str | None
-    provider: str | None
-    model: str | None
-    route: str | None
-    simulated: bool
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: str = Field(default="provider", description="comma-separated: provider, model, route, team, key, tag:NAME, ...")
+    since: str | None = Field(default=None, description="ISO date or instant, UTC if unsaid; included")
+    until: str | None = Field(default=None, description="ISO date or instant, UTC if unsaid; excluded")
+    team: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    route: str | None = None
+    key: str | None = None
+    organisation: str | None = None
+    end_user: str | None = None
+    tag: list[str] = Field(default=[], description="NAME=VALUE: only with this tag; may be given several times")
+    simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,24 +156,16 @@ def _install_admin(api: FastAPI, parts: AdminParts) -> None:
     guarded = [Depends(admin)]
 
     @api.get("/admin/spend", tags=["admin"], dependencies=guarded)
-    async def spend(
-        by: Annotated[str, Query(description="comma-separated: provider, model, route, team, day, ...")] = "provider",
-        since: Annotated[str | None, Query(description="ISO date or instant, UTC; included")] = None,
-        until: Annotated[str | None, Query(description="ISO date or instant, UTC; excluded")] = None,
-        team: str | None = None,
-        provider: str | None = None,
-        model: str | None = None,
-        route: str | None = None,
-        simulated: bool = False,
-    ) -> Response:
+    async def spend(asked: Annotated[SpendQuestion, Query()]) -> Response:
         """Spend, baseline and savings from the ledger, as `gateway spend --json` prints them."""
-        names = tuple(name.strip() for name in by.split(",") if name.strip())
-        asked = SpendQuestion(names, since, until, team, provider, model, route, simulated)
         try:
             async with asyncio.timeout(QUERY_DEADLINE_S):
                 return _Out(await asyncio.to_thread(parts.spend, asked))
         except ValueError as exc:
             raise GatewayError(Blame.CALLER, 400, told=str(exc)) from exc
+        except LedgerUnavailable as exc:
+            told = "the ledger cannot be read at the moment; try again shortly"
+            raise GatewayError(Blame.GATEWAY, 503, told=told, headers=(("retry-after", "1"),)) from exc
         except TimeoutError as exc:
             told = f"the ledger did not answer within {QUERY_DEADLINE_S:g} s; ask for a shorter period"
             raise GatewayError(Blame.GATEWAY, 504, told=told) from exc

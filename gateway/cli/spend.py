@@ -6,7 +6,7 @@ import argparse
 
 from gateway.core.contracts import LedgerUnavailable
 from gateway.stores.question import DIMENSIONS, TAG
-from gateway.stores.spend import both_kinds, period, spend
+from gateway.stores.spend import both_kinds, names_in, period, spend, tags_wanted
 from gateway.stores.spend_text import render_table, to_json
 
 from . import add_data_argument, complain
@@ -22,29 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("team", "provider", "model", "route", "key", "organisation"):
         parser.add_argument(f"--{name}", help=f"only this {name}")
     parser.add_argument("--end-user", help="only this end user")
-    parser.add_argument("--tag", action="append", default=[], type=_tag, metavar="NAME=VALUE",
+    parser.add_argument("--tag", action="append", default=[], metavar="NAME=VALUE",
                         help="only with this tag; may be given several times")  # fmt: skip
     parser.add_argument("--simulated", action="store_true", help="the simulated records instead of the real ones")
     parser.add_argument("--json", action="store_true", help="as JSON, with nano-dollars as integers")
     parser.set_defaults(run=show)
 
 
-def _tag(text: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not name or not sign:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
-
-
 def show(arguments: argparse.Namespace) -> int:
-    by = tuple(name.strip() for name in arguments.by.split(",") if name.strip())
+    by = names_in(arguments.by)
     try:
+        tags, (since, until) = tags_wanted(arguments.tag), period(arguments.since, arguments.until)
         engine = open_book(arguments)
-        since, until = period(arguments.since, arguments.until)
         lines = spend(
             engine, by=by, since=since, until=until, team=arguments.team, provider=arguments.provider,
             model=arguments.model, route=arguments.route, key=arguments.key, organisation=arguments.organisation,
-            end_user=arguments.end_user, tags=dict(arguments.tag), simulated=arguments.simulated,
+            end_user=arguments.end_user, tags=tags, simulated=arguments.simulated,
         )  # fmt: skip
         real, simulated = both_kinds(engine)
     except (LedgerUnavailable, ValueError) as error:

@@ -79,6 +79,23 @@ def dimensions(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def tags_wanted(texts: Iterable[str]) -> dict[str, str]:
+    """NAME=VALUE, several of them. Raises ValueError for what is not, and for a tag that is to have two values."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not name or not sign:
+            raise ValueError(f"{text[:100]!r} is not NAME=VALUE")
+        if found.setdefault(name, value) != value:
+            raise ValueError(f"the tag {name[:100]!r} cannot be both {found[name][:100]!r} and {value[:100]!r}")
+    return found
+
+
 def period(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
     """Both ends as instants, UTC where no zone is given. Raises ValueError that says what an instant looks like."""
     first, last = _instant(since), _instant(until)

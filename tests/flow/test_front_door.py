@@ -130,7 +130,9 @@ def test_models_need_a_key_and_show_only_what_it_may_use(gateway):
 
 
 def test_wrong_query_values_of_spend_are_400(gateway):
-    for query in ("by=colour", "since=yesterday", "since=2026-02-01&until=2026-01-01", "simulated=maybe"):
+    wrong = ("by=colour", "since=yesterday", "since=2026-02-01&until=2026-01-01", "simulated=maybe",
+             "tag=project", "tag=a=1&tag=a=2", "kye=app")  # fmt: skip
+    for query in wrong:
         status, error = error_of(gateway.get(f"/admin/spend?{query}", authorization="Bearer admin-canary"))
         assert status == 400, query
         assert error["message"]
