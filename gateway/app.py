@@ -92,7 +92,7 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         cache = _open_cache(shared.store_url)
         stack.push_async_callback(cache.close)
         if not await cache.ping():
-            log.warning("the Redis at REDIS_URL does not answer; answers are not cached until it does")
+            log.warning("the Redis at REDIS_URL does not answer: until it does, no cache, and hard budgets refuse")
         ledger, ledger_says = await open_ledger(settings)
         stack.callback(ledger.close)
 

@@ -38,4 +38,4 @@ def banner(settings: Settings, loaded: Loaded, store: str, ledger: str, *, worke
 def _keys_say(world: World) -> str:
     if not world.teams:
         return "none: programs on this machine only"
-    return f"{len(world.callers)} in the routes file, for {len(world.teams)} teams"
+    return f"{len(world.callers)} in the routes file, for {len(world.teams)} teams; `gateway keys list` tells of others"

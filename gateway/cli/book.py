@@ -30,5 +30,6 @@ def open_book(arguments: argparse.Namespace) -> Engine:
 
 
 def add_period_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--from", dest="since", metavar="WHEN", help="ISO date or instant, UTC if unsaid; included")
-    parser.add_argument("--to", dest="until", metavar="WHEN", help="ISO date or instant, UTC if unsaid; excluded")
+    when = "ISO date or instant, UTC if unsaid"
+    parser.add_argument("--from", "--since", dest="since", metavar="WHEN", help=f"{when}; included")
+    parser.add_argument("--to", "--until", dest="until", metavar="WHEN", help=f"{when}; excluded")

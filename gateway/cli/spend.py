@@ -10,15 +10,14 @@ from gateway.stores.spend import both_kinds, names_in, period, spend, tags_wante
 from gateway.stores.spend_text import render_table, to_json
 
 from . import add_data_argument, complain
-from .book import open_book
+from .book import add_period_arguments, open_book
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_argument(parser)
     choices = f"{', '.join(DIMENSIONS)}, {TAG}NAME"
     parser.add_argument("--by", default="provider", help=f"comma-separated: {choices}; default provider")
-    parser.add_argument("--since", metavar="WHEN", help="ISO date or instant, UTC if unsaid; included")
-    parser.add_argument("--until", metavar="WHEN", help="ISO date or instant, UTC if unsaid; excluded")
+    add_period_arguments(parser)
     for name in ("team", "provider", "model", "route", "key", "organisation"):
         parser.add_argument(f"--{name}", help=f"only this {name}")
     parser.add_argument("--end-user", help="only this end user")

@@ -74,6 +74,10 @@ class Loaded:
     def routes_raw(self) -> bytes:
         return self.texts.routes.raw
 
+    @property
+    def reviewed_raw(self) -> bytes | None:
+        return None if self.texts.reviewed is None else self.texts.reviewed.raw
+
 
 def load(
     routes_path: Path | None,
@@ -82,12 +86,14 @@ def load(
     now: datetime,
     pricebook: Path = PRICEBOOK,
     routes_raw: bytes | None = None,
+    reviewed_raw: bytes | None = None,
 ) -> Loaded:
     """Read the price book and a routes.yaml (None: the one in the working directory).
 
     env: the environment, for provider keys, team keys and base URLs. now: aware; what is near its end then is warned
     about, and holidays that end too soon are refused.
-    routes_raw: what the routes file held when it was read before, instead of what it holds by now.
+    routes_raw, reviewed_raw: what the routes file, and the file of its `refresh`, held when they were read before,
+    instead of what they hold by now.
     Raises ConfigError with every mistake found.
     """
     book_paths = sorted(pricebook.glob("*.yaml"))
@@ -99,7 +105,7 @@ def load(
         if routes_raw is not None
         else read(routes_file, name, missing=_NO_ROUTES.format(routes_file)),
     )
-    texts, refresh = _with_reviewed_file(texts, routes_file)
+    texts, refresh = _with_reviewed_file(texts, routes_file, reviewed_raw)
     files = [*book_paths, routes_file, *([] if refresh is None else [refresh.path])]
     return _build(texts, env, now=now, files=tuple(files), refresh=refresh)
 
@@ -197,15 +203,15 @@ def read(path: Path, name: str, *, missing: str = "no such file") -> Text:
         raise ConfigError([Mistake(name, 0, 0, f"cannot be read: {exc.strerror}")]) from exc
 
 
-def _with_reviewed_file(texts: Texts, routes_file: Path) -> tuple[Texts, Refresh | None]:
-    """The file that `refresh` names, read too. Raises ConfigError when it cannot be."""
+def _with_reviewed_file(texts: Texts, routes_file: Path, raw: bytes | None) -> tuple[Texts, Refresh | None]:
+    """The file that `refresh` names; read, unless `raw` says what it held. Raises ConfigError when it cannot be."""
     source = Source(*texts.routes)
     keys = shaped(source, RoutesFile)
     if keys is None or keys.refresh is None:
         return texts, None
     path = routes_file.parent / keys.refresh.file
     try:
-        raw = path.read_bytes()
+        raw = path.read_bytes() if raw is None else raw
     except OSError as exc:
         source.wrong(("prices", "refresh", "file"), f"{path} cannot be read: {exc.strerror}")
         raise ConfigError(source.mistakes) from exc

@@ -253,7 +253,7 @@ class ChatEndpoint:
             if not reply.blocked:  # a client that does not read would hold this request for ever
                 await reply.end_stream(b"data: " + error.body() + b"\n\n")
             return
-        if error.outcome in _REJECTED:
+        if error.outcome in REJECTED:
             self._parts.metrics.rejected(error.outcome)
         elif error.blame is not Blame.CALLER:
             log.warning("request %s refused: %s", request_id, error.noted)
@@ -269,10 +269,11 @@ class _Arrival(msgspec.Struct, frozen=True):
     receive: Receive
 
 
-_REJECTED = frozenset(
+REJECTED = frozenset(
     {"invalid", "unauthorised", "refused", "overloaded", "too_large", "slow_request", "unknown_model", "client_left",
-     "over_budget", "over_limit", "accounts_away"}
-)
+     "over_budget", "over_limit", "accounts_away", "keys_away"}
+)  # fmt: skip
+"""Outcomes that are counted in gateway_rejected_total and not logged one by one."""
 
 
 def find_route(world: World, caller: Caller, name: str) -> Route:

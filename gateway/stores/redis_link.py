@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-log = logging.getLogger("gateway.redis")
+log = logging.getLogger("gateway.accounts")
 
 CONNECT_TIMEOUT_S = 0.25
 TIMEOUT_S = 0.1

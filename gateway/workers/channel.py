@@ -23,13 +23,15 @@ _LENGTH = struct.Struct("!I")
 class Orders(msgspec.Struct, frozen=True, tag="orders"):
     """What a worker is started with. The environment it inherits.
 
-    routes_raw: the routes file as it was checked, so that all workers serve the same one whatever stands there by now.
+    routes_raw, reviewed_raw: the routes file, and the file of further price rows if it names one, as they were checked,
+    so that all workers serve the same whatever stands there by now.
     store_url: of the embedded store; None: the worker finds REDIS_URL in its environment.
     simulated: base URLs by provider, empty while none is simulated. sockets: listening ones, by file descriptor.
     """
 
     routes: str
     routes_raw: bytes
+    reviewed_raw: bytes | None
     host: str
     port: int
     data_dir: str

@@ -15,13 +15,14 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from time import monotonic
 
 import msgspec
 import uvloop
 
 from gateway.banner import banner
-from gateway.config import ConfigError, Loaded
+from gateway.config import ConfigError, Loaded, PriceRefresher
 from gateway.proxy.reports import Report
 from gateway.settings import Settings, StartError
 from gateway.shared import cache_secret, checked, open_ledger, open_store
@@ -59,6 +60,7 @@ async def _run(settings: Settings, workers: int) -> None:
         orders = Orders(
             routes=str(settings.routes),
             routes_raw=loaded.routes_raw,
+            reviewed_raw=loaded.reviewed_raw,
             host=settings.host,
             port=settings.port,
             data_dir=str(settings.data_dir),
@@ -83,6 +85,11 @@ class Supervisor:
         workers: int,
     ) -> None:
         self._settings = settings
+        self._loaded = loaded
+        # Workers look at the file for themselves; this is for those that will replace them while it is a bad one.
+        self._prices = PriceRefresher(
+            lambda: self._loaded, self._take, settings.env, now=lambda: datetime.now(UTC)
+        )  # fmt: skip
         self._drain_s = loaded.world.server.drain_s
         self._orders = orders
         self._sockets = sockets
@@ -101,6 +108,7 @@ class Supervisor:
         for one in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(one, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._ask_for_reload)
+        self._prices.start()
         tending = asyncio.create_task(self._tend(said), name="tending")
         stopping = asyncio.create_task(self._stop.wait(), name="stopping")
         try:
@@ -111,6 +119,7 @@ class Supervisor:
             stopping.cancel()
             tending.cancel()
             await asyncio.wait((tending, stopping))
+            await self._prices.close()
             await self._end_all()
 
     async def _end_all(self) -> None:
@@ -192,9 +201,17 @@ class Supervisor:
             return
         self._drain_s = max(self._drain_s, loaded.world.server.drain_s)  # old workers drain by the old one
         simulated = await self._providers.follow(loaded)
-        self._orders = msgspec.structs.replace(self._orders, routes_raw=loaded.routes_raw, simulated=simulated)
+        self._orders = msgspec.structs.replace(self._orders, simulated=simulated)
+        self._take(loaded)
         self._to_replace = deque(range(len(self._places)))
         log.info("%d workers are replaced, one by one, under configuration %s", len(self._places), loaded.world.version)
+
+    def _take(self, loaded: Loaded) -> None:
+        """What workers are started with from now on."""
+        self._loaded = loaded
+        self._orders = msgspec.structs.replace(
+            self._orders, routes_raw=loaded.routes_raw, reviewed_raw=loaded.reviewed_raw
+        )
 
     def _ask_for_reload(self) -> None:
         self._reload_asked = True

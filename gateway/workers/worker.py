@@ -61,7 +61,10 @@ async def _serve(orders: Orders, line: Line) -> None:
     settings = Settings.from_env(
         os.environ, routes=Path(orders.routes), host=orders.host, port=orders.port, data_dir=Path(orders.data_dir)
     )
-    loaded = load(settings.routes, settings.env, now=datetime.now(UTC), routes_raw=orders.routes_raw)
+    loaded = load(
+        settings.routes, settings.env, now=datetime.now(UTC), routes_raw=orders.routes_raw,
+        reviewed_raw=orders.reviewed_raw,
+    )  # fmt: skip
     store_url = orders.store_url or settings.get("REDIS_URL")
     if store_url is None:
         raise StartError("neither the supervisor nor REDIS_URL names a store")

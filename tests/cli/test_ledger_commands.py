@@ -82,6 +82,8 @@ def test_spend_by_tag_and_by_hour(booked: Path):
         (("--key", "key-2"), 3),
         (("--end-user", "u1"), 2),
         (("--organisation", "acme"), 2),
+        (("--key", "key-2", "--from", "2026-11-01", "--to", "2027-01-01"), 3),
+        (("--key", "key-2", "--since", "2026-11-01", "--until", "2027-01-01"), 3),
     ],
 )
 def test_spend_of_a_part(booked: Path, words: tuple[str, ...], attempts: int):

@@ -23,7 +23,7 @@ from gateway.core.world import ServerSettings
 from gateway.finance import focus, invoice
 from gateway.finance.layout import plain
 from gateway.finance.layouts import LAYOUTS
-from gateway.proxy import health, settle
+from gateway.proxy import chat, health, settle
 from gateway.proxy.metrics import Metrics
 from gateway.stores import gate, key_table, redis_cache, upkeep
 from gateway.stores.question import DIMENSIONS
@@ -233,6 +233,20 @@ def test_every_error_code_is_named():
 
     assert len(codes) > 15
     assert [code for code in sorted(codes) if f"`{code}`" not in LIFE.prose] == []
+
+
+def test_every_reason_of_a_rejection_is_counted_and_told():
+    told = re.search(r"`gateway_rejected_total` by its reason: (.*?)\.\n", LIFE.text, re.DOTALL)
+
+    assert told is not None
+    assert set(re.findall(r"`(\w+)`", told[1])) == chat.REJECTED
+
+
+def test_every_logger_is_in_the_table_of_loggers():
+    calls = (node for node in sources() if isinstance(node, ast.Call) and ast.unparse(node.func) == "logging.getLogger")
+    named = {text for text in texts(arg for call in calls for arg in call.args) if text.startswith("gateway")}
+
+    assert {name for name in named if f"| `{name}` |" not in OPERATIONS.text} == set()
 
 
 def test_every_reason_to_drop_a_candidate_is_named():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -217,6 +218,37 @@ async def test_a_mistake_in_the_routes_file_restarts_nothing_and_harms_no_later_
         assert "nothing is restarted" in gateway.log
         assert before[1] in gateway.worker_pids()
         assert {(await asyncio.to_thread(gateway.chat))[0] for _ in range(10)} == {200}
+
+
+PRICED = """\
+routes:
+  auto: {policy: cheapest, candidates: [openai/gpt-6-luna]}
+prices:
+  refresh: {file: reviewed.yaml, every_s: 0.2}
+"""
+REVIEWED = """\
+prices:
+  - {id: reviewed, model: openai/gpt-6-luna, effective_from: 2026-01-01T00:00:00Z, status: announced, source: the tests,
+     read: 2026-11-23, rates: {input: "1", output: "2"}}
+"""
+
+
+async def test_a_mistake_in_the_reviewed_prices_harms_no_later_worker(tmp_path):
+    file = tmp_path / "reviewed.yaml"
+    file.write_text("prices: []\n")
+    with RunningGateway(tmp_path, PRICED, workers=2) as gateway:
+        file.write_text(REVIEWED)
+        await until(lambda: gateway.log.count("its price rows are in force") == 3)  # two workers and the supervisor
+        file.write_text("prices: [{id: reviewed}]\n")
+        await until(lambda: gateway.log.count("is refused") == 3)
+        before = gateway.worker_pids()
+        os.kill(before[0], signal.SIGKILL)  # its successor bills by what was good last
+        await until(lambda: len(gateway.worker_pids()) == 2 and before[0] not in gateway.worker_pids())
+        await until(lambda: b"\ngateway_workers 2\n" in gateway.get("/metrics")[2])
+        versions = {json.loads(gateway.get("/readyz")[2])["config"] for _ in range(20)}
+
+        assert "The worker was not started" not in gateway.log
+        assert len(versions) == 1
 
 
 async def test_workers_do_not_outlive_a_supervisor_that_is_killed(tmp_path):

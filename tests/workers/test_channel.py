@@ -16,7 +16,9 @@ from gateway.workers import line as lines
 from gateway.workers.channel import Ask, Channel, Orders, Ready
 from gateway.workers.line import Line
 
-ORDERS = Orders("routes.yaml", b"routes: {}\n", "127.0.0.1", 8080, "data", "unix:///x", {"openai": "http://x"}, [5, 6])
+ORDERS = Orders(
+    "routes.yaml", b"routes: {}\n", None, "127.0.0.1", 8080, "data", "unix:///x", {"openai": "http://x"}, [5, 6]
+)
 
 
 async def pair() -> tuple[Channel, Channel]:
