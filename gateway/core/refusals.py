@@ -1,6 +1,7 @@
 """What a caller is told when a budget or a limit stands in the way: what it is, how full, and what can be done.
 
-What is counted by provider stands in the way of one candidate only, so another may be tried (`retry`).
+What is counted by provider stands in the way of one candidate only, and what does not fit into a budget may fit at a
+cheaper one: then another may be tried (`retry`).
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ def budget_used_up(bound: Bound, used_nano: int, amount_nano: int, slot: Slot) -
     ends = "" if budget.window.rolling else f"; it begins anew at {_stamp(slot.end_s)}"
     told = (
         f"budget {budget.name!r} of {budget.scope.kind} {bound.name!r} has ${left} left of ${usd(budget.limit_nano)} "
-        f"per {period}, and this request may cost up to ${usd(amount_nano)}{ends}"
+        f"per {period}, and this request may cost up to ${usd(amount_nano)} (less with a lower output limit){ends}"
     )
     return GatewayError(
         Blame.CALLER, 402, told=told, type="insufficient_quota", code="budget_exceeded", outcome="over_budget",
-        headers=NO_RETRY, retry=budget.scope.kind is ScopeKind.PROVIDER,
+        headers=NO_RETRY, retry=True,
     )  # fmt: skip
 
 

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.core.contracts import Target, Upstream
+from gateway.core.contracts import Admission, Target, Upstream
 from gateway.core.errors import Blame, GatewayError
+from gateway.core.money import Nano
 from gateway.core.replay import join_stream
 from gateway.core.request import parse_chat
-from gateway.core.routing import Route, Signals, decide, refusal
+from gateway.core.routing import Candidate, Route, Signals, decide, refusal
 from gateway.core.sse import DONE
 from gateway.core.world import Caller, World
 
@@ -171,14 +172,8 @@ class ChatEndpoint:
         waiting = deque(job.decision.candidates)
         repeated, spent = False, NOTHING
         for number in range(1, most + 1):
-            candidate = waiting.popleft()
-            attempt = Attempt(job, candidate, number, live.targets[candidate.model.id], spent=spent)
-            try:
-                admission = await self._parts.admissions.admit(attempt, live.world.rules)
-            except GatewayError as refused:
-                if refused.retryable and waiting:  # its provider's own budget or limit: the next one may have room
-                    continue
-                raise
+            attempt, admission = await self._admitted(job, number, waiting, live, spent)
+            candidate = attempt.candidate
             self._parts.health.began(candidate.model.id)
             followed = False
             try:
@@ -202,6 +197,41 @@ class ChatEndpoint:
                 log.warning("%s: falling back after %s", attempt.attempt_id, error.noted)
             finally:
                 self._parts.booking.book(attempt.record(), admission, final=not followed)
+
+    async def _admitted(
+        self, job: Job, number: int, waiting: deque[Candidate], live: Live, spent: Nano
+    ) -> tuple[Attempt, Admission]:
+        """The first waiting candidate that there is leave to spend on.
+
+        What does not fit into a budget may fit at a candidate whose answer is held at less; last come those of the
+        route that this one steps down to. Raises GatewayError of the last one when none fits.
+        """
+        stepped = False
+        while True:
+            candidate = waiting.popleft()
+            attempt = Attempt(job, candidate, number, live.targets[candidate.model.id], spent=spent)
+            try:
+                return attempt, await self._parts.admissions.admit(attempt, live.world.rules)
+            except GatewayError as refused:
+                if not refused.retryable:
+                    raise
+                if not waiting and not stepped:
+                    stepped = True
+                    waiting.extend(self._steps(job, live))
+                if not waiting:
+                    raise
+
+    def _steps(self, job: Job, live: Live) -> list[Candidate]:
+        """The candidates of the route that is stepped down to, without those that are asked anyway."""
+        route, world = job.decision.route, live.world
+        if route.step_down is None:
+            return []
+        signals = Signals(now=job.decision.now, seed=dice(), unhealthy=self._parts.health.unhealthy())
+        lesser = decide(
+            world.routes[route.step_down.to], job.request, world.market, signals, jurisdictions=job.caller.jurisdictions
+        )
+        asked = {one.model.id for one in job.decision.candidates}
+        return [one for one in lesser.candidates if one.model.id not in asked]
 
     async def _answer(self, attempt: Attempt, reply: Reply, deadline: asyncio.Timeout, *, alone: bool) -> None:
         """alone: no other attempt could follow this one."""

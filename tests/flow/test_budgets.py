@@ -18,11 +18,12 @@ from gateway.simulator import Simulator
 from tests.flow.world import PRICES, ROUTES, env
 from tests.running import RunningGateway
 
-TEAMS = ("small", "soft", "slow", "wordy", "narrow", "stepping", "tagged")
+TEAMS = ("small", "soft", "slow", "wordy", "narrow", "stepping", "tagged", "thin")
 KEYS = {team: f"sk-{team}-canary" for team in TEAMS}
 RULES = """
 budgets:
   small-day: {team: small, usd: "0.002", window: day}
+  thin-day: {team: thin, usd: "0.004", window: day}
   soft-day: {team: soft, usd: "0.000001", window: day, mode: soft}
   stepping-day: {team: stepping, usd: "0.00001", window: hour, rolling: true, mode: soft}
   google-day: {provider: google, usd: "0.000001", window: day}
@@ -188,6 +189,17 @@ def test_a_route_steps_down_when_a_budget_runs_low(world):
     assert first[1]["x-gateway-model"] == "openai/gpt-6-test"
     assert later[1]["x-gateway-model"] == "deepseek/chat-test"
     assert (later[1]["x-gateway-route"], later[1]["x-gateway-policy"]) == ("stepping", "cheapest")
+
+
+def test_what_does_not_fit_at_one_candidate_is_tried_at_the_next_and_then_down_the_step(world):
+    gateway, _, runner = world
+    # 2,000 tokens are held at 0.0106 dollars at OpenAI's rates and at 0.0022 at DeepSeek's; the budget has 0.004.
+    status, headers, _ = runner.run(ask(gateway, "thin", model="best", max_tokens=2_000))
+    assert (status, headers["x-gateway-model"]) == (200, "deepseek/chat-test")
+    status, headers, _ = runner.run(ask(gateway, "thin", model="stepping", max_tokens=1_000))
+    assert (status, headers["x-gateway-model"]) == (200, "deepseek/chat-test")
+    status, _, body = runner.run(ask(gateway, "thin", model="best", max_tokens=8_000))
+    assert (status, body["error"]["code"]) == (402, "budget_exceeded")
 
 
 def test_a_providers_own_budget_sends_requests_to_the_next_candidate(world):
