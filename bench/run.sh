@@ -3,7 +3,7 @@
 #
 #   bench/run.sh          ours and LiteLLM's proxy (PEERS_ALL=1: TensorZero and Portkey too), 3 rounds of 4 s, about
 #                         6 minutes at most; installs the others first, once. Rows go to bench/results/latest.json
-#   bench/run.sh --quick  ours alone, 1 round of 2 s: does it still do what it must?
+#   bench/run.sh --quick  ours alone, 3 rounds of 2 s: does it still do what it must?
 #
 # Exits with 1 when our gateway misses what it must reach (see bench/README.md).
 set -euo pipefail
@@ -26,7 +26,7 @@ fi
 
 status=0
 if [ "${1:-}" = --quick ]; then
-    "$PYTHON" bench/compare.py bench/gateway.json --rounds 1 --seconds 2 --check || status=$?
+    "$PYTHON" bench/compare.py bench/gateway.json --rounds 3 --seconds 2 --check || status=$?
     repeats=3
 else
     gateways=$(bench/peers.sh)
