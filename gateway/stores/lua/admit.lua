@@ -27,8 +27,22 @@ local function look(b)
   return nil, tonumber(found[1] or '0'), tonumber(found[2] or '0')
 end
 
+-- What no budget and no limit concerns is only remembered, all of it in two commands. Asked twice it is the same; begun
+-- after its end it is given up in time, and the ledger knows better.
+local plain, until_us = {holds = {}, leases = {}}, whole(now_us + lease_us)
+
+local function remember(hold, packed)
+  local h, l = plain.holds, plain.leases
+  h[#h + 1], h[#h + 2] = hold, packed
+  l[#l + 1], l[#l + 2] = until_us, hold
+end
+
 local function admit(entry, note)
   local hold, amount, budgets, limits, force = entry[1], entry[2], entry[3], entry[4], entry[5]
+  if #budgets == 0 and #limits == 0 then
+    remember(hold, cmsgpack.pack({amount, {}, {}, note}))
+    return {1}
+  end
   local used, unknown, reached = {1}, {0, 'seed'}, {}
   -- Asked again; or over before this came: what was settled or taken back first must not begin now.
   if redis.call('HEXISTS', holds, hold) == 1 or redis.call('HEXISTS', over, hold) == 1 then return used end
@@ -70,10 +84,14 @@ local function admit(entry, note)
     kept[index] = {b[1], b[2], -1, b[4], b[5]}
   end
   redis.call('HSET', holds, hold, cmsgpack.pack({amount, kept, busy, note}))
-  redis.call('ZADD', leases, whole(now_us + lease_us), hold)
+  redis.call('ZADD', leases, until_us, hold)
   return used
 end
 
 local answers = {}
 for index, entry in ipairs(cmsgpack.unpack(ARGV[2])) do answers[index] = admit(entry, ARGV[2 + index]) end
+if #plain.holds > 0 then
+  redis.call('HSET', holds, unpack(plain.holds))
+  redis.call('ZADD', leases, unpack(plain.leases))
+end
 return cmsgpack.pack({now_us, answers})

@@ -17,11 +17,15 @@ local last = tonumber(redis.call('HGET', senders, ARGV[1]) or '0')
 if tonumber(ARGV[2]) <= last then return cmsgpack.pack({now_us}) end
 redis.call('HSET', senders, ARGV[1], ARGV[2])
 
+local plain = {} -- holds that no budget and no limit concerns: let go of together
+
 local function settle(entry, record)
   local hold, amount, cost, budgets, busy = entry[1], entry[2], entry[3], entry[4], entry[5]
   local handed_us = entry[7]
   local owed = cost
-  if redis.call('HDEL', holds, hold) == 1 then
+  if #budgets == 0 and #busy == 0 and #entry[6] == 0 then
+    plain[#plain + 1] = hold
+  elseif redis.call('HDEL', holds, hold) == 1 then
     redis.call('ZREM', leases, hold)
     for _, b in ipairs(budgets) do give_back(b, amount) end
     leave(busy)
@@ -50,4 +54,8 @@ end
 
 local ids = {}
 for index, entry in ipairs(cmsgpack.unpack(ARGV[3])) do ids[index] = settle(entry, ARGV[4 + index]) end
+if #plain > 0 then
+  redis.call('HDEL', holds, unpack(plain))
+  redis.call('ZREM', leases, unpack(plain))
+end
 return cmsgpack.pack({now_us, ids})
