@@ -64,21 +64,19 @@ def to_row(record: SpendRecord) -> tuple[str | int | bool | None, ...]:
     Raises ValueError when a number is not whole or not believable (see LARGEST). Amounts and tokens may be negative:
     a reversal's are.
     """
-    values = msgspec.to_builtins(record)
-    for name, value in values.items():
-        kind = type(value)
-        if kind is int:
-            if not -LARGEST < value < LARGEST:
-                raise ValueError(f"{name} is {value}, which nothing real reaches")
-        elif kind is str:
-            if not value.isascii() or "\0" in value:
-                values[name] = storable(value)
-            if name == "tags" and "\\u0000" in value:
-                # Valid JSON, which PostgreSQL stores and then cannot read.
-                values[name] = value.replace("\\u0000", "\\ufffd")
-        elif kind is float:
-            raise ValueError(f"{name} is {value}, a float")
-    return (*values.values(), day_of(record.at_us))
+    values = list(msgspec.structs.astuple(record))
+    for at, name in _WHOLE:
+        value = values[at]
+        if value is not None and (type(value) is not int or not -LARGEST < value < LARGEST):
+            raise ValueError(f"{name} is {value}, which is not whole, or nothing real reaches")
+    for at in _TEXTS:
+        value = values[at]
+        if value is not None and (not value.isascii() or "\0" in value):
+            values[at] = storable(value)
+    if "\\u0000" in record.tags:
+        # Valid JSON, which PostgreSQL stores and then cannot read.
+        values[_TAGS] = values[_TAGS].replace("\\u0000", "\\ufffd")
+    return (*values, day_of(record.at_us))
 
 
 def from_row(row: Sequence[Any]) -> SpendRecord:  # Any: the values of one row
@@ -196,3 +194,6 @@ AUDIT = Table(
     Column("detail", Text, nullable=False),  # a JSON object
     Index("audit_time", "at_us"),
 )
+_WHOLE = [(at, field.name) for at, field in enumerate(FIELDS) if isinstance(TABLE.c[field.name].type, BigInteger)]
+_TEXTS = [at for at, field in enumerate(FIELDS) if isinstance(TABLE.c[field.name].type, Text)]
+_TAGS = [field.name for field in FIELDS].index("tags")
