@@ -61,12 +61,13 @@ class SeriesNumbers:
 
     def of(self, connection: Connection, keys: Set[SeriesKey]) -> Mapping[SeriesKey, int]:
         """The number of each, among others; those that have none get one."""
-        missing = sorted(keys - self._kept.keys())
+        kept = self._kept  # once: another thread may put another in its place
+        missing = sorted(keys - kept.keys())
         if not missing:
-            return self._kept
+            return kept
         connection.exec_driver_sql(self._insert, missing)
         found = {key: connection.exec_driver_sql(self._select, key).scalar_one() for key in missing}
-        return {**self._kept, **found}
+        return {**kept, **found}
 
     def keep(self, ids: Mapping[SeriesKey, int]) -> None:
         """After the commit: remember what `of` said."""

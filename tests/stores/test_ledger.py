@@ -23,7 +23,7 @@ from gateway.core.records import LOST, SpendRecord, State
 from gateway.stores.ledger import SqlLedger, open_engine
 from gateway.stores.spend import attempts_of, both_kinds, recent, spend
 from gateway.stores.table import COLUMNS, METADATA, TABLE, day_of
-from tests.stores.samples import DAY_US, ONE, numbered
+from tests.stores.samples import DAY_US, ONE, by_chance, numbered
 from tests.stores.services import PostgresCluster, start_postgres
 
 
@@ -142,6 +142,31 @@ def test_gateways_that_start_together_make_one_table(database_url: str):
     assert names == {index.name for index in TABLE.indexes}
     for ledger in ledgers:
         ledger.close()
+
+
+def test_numbers_of_series_may_be_forgotten_at_any_moment(ledger: SqlLedger):
+    batches = [by_chance(seed, 60) for seed in range(6)]
+    batches = [
+        [msgspec.structs.replace(one, attempt_id=f"{seed}-{one.attempt_id}") for one in batch]
+        for seed, batch in enumerate(batches)
+    ]
+    ledger.prepare()
+    stop = threading.Event()
+
+    def forget() -> None:
+        while not stop.wait(0):
+            ledger._connected()  # as when the pool makes a new connection
+
+    forgetting = threading.Thread(target=forget)
+    forgetting.start()
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            list(threads.map(ledger.append, batches * 2))
+    finally:
+        stop.set()
+        forgetting.join()
+
+    assert booked(ledger) == sum(both_kinds(ledger.engine)) == 360
 
 
 def test_a_table_with_other_columns_is_found_before_anything_is_written(database_url: str):
