@@ -12,5 +12,5 @@ The map of the house, lowest floor first (an upper floor may import a lower one,
     admin       FastAPI: models, spend, explain, health, metrics
     simulator   providers that speak the real wires and keep their own bill
     app         the composition root: the one file that knows every part
-    cli         serve | check | explain | prices | spend | demo | ...
+    cli         serve | check | explain | spend | demo | ...
 """
