@@ -14,19 +14,24 @@ from gateway.stores.schema import HEAD
 
 def open_book(arguments: argparse.Namespace) -> Engine:
     """Raises LedgerUnavailable when there is none yet or one of another version, ValueError for a bad address."""
-    url = os.environ.get("DATABASE_URL") or None
-    file = arguments.data_dir / LEDGER_FILE
-    if url is None and not file.exists():
-        raise LedgerUnavailable(
-            f"there is no ledger at {file} yet: start the gateway, or set DATABASE_URL or --data-dir"
-        )
-    engine = open_engine(url or sqlite_url(file))
+    engine = open_any_book(arguments)
     if (found := SqlLedger(engine).version()) != HEAD:
         raise LedgerUnavailable(
             f"the ledger's tables are of version {found or 'none'}, this program reads {HEAD}: start the gateway, or"
             " run `gateway ledger upgrade`"
         )
     return engine
+
+
+def open_any_book(arguments: argparse.Namespace) -> Engine:
+    """The same of whatever version."""
+    url = os.environ.get("DATABASE_URL") or None
+    file = arguments.data_dir / LEDGER_FILE
+    if url is None and not file.exists():
+        raise LedgerUnavailable(
+            f"there is no ledger at {file} yet: start the gateway, or set DATABASE_URL or --data-dir"
+        )
+    return open_engine(url or sqlite_url(file))
 
 
 def add_period_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from gateway.core.contracts import LedgerUnavailable
-from gateway.stores.ledger import LEDGER_FILE, SqlLedger, open_engine, sqlite_url
+from gateway.stores.ledger import SqlLedger
 from gateway.stores.recount import recount
 from gateway.stores.schema import HEAD
 
 from . import add_data_argument, complain
+from .book import open_any_book
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,12 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    url = os.environ.get("DATABASE_URL") or None
-    file = arguments.data_dir / LEDGER_FILE
-    if url is None and not file.exists():
-        return complain(f"there is no ledger at {file} yet: start the gateway, or set DATABASE_URL or --data-dir")
     try:
-        ledger = SqlLedger(open_engine(url or sqlite_url(file)))
+        ledger = SqlLedger(open_any_book(arguments))
         if arguments.action != "version":
             ledger.prepare()
         if arguments.action == "recount":
