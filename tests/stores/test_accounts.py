@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -40,20 +40,6 @@ TEAM = Scope(ScopeKind.TEAM, "search")
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy test machine is not an absent server."""
     monkeypatch.setattr(gate, "ANSWER_S", 10.0)
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[SqlLedger]:
-    opened = SqlLedger(open_engine(f"sqlite:///{tmp_path / 'ledger.sqlite'}"))
-    opened.prepare()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-async def raw(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ from gateway.core.money import Nano
 from gateway.stores import gate, upkeep
 from gateway.stores.embedded import EmbeddedStore
 from gateway.stores.gate import PREFIX
-from gateway.stores.ledger import SqlLedger, open_engine
+from gateway.stores.ledger import SqlLedger
 from tests.stores.samples import numbered
 from tests.stores.till import (
     USD,
@@ -38,20 +38,6 @@ BUDGET = a_budget(USD)
 ROLLING = a_budget(USD, name="r", window=Window(Unit.DAY, rolling=True))
 KNOWN_S = 3.0
 """By then everybody knows that the store is away: two answers of 0.25 s, two connections, and a busy machine."""
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[SqlLedger]:
-    opened = SqlLedger(open_engine(f"sqlite:///{tmp_path / 'ledger.sqlite'}"))
-    opened.prepare()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-async def raw(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
 
 
 @pytest.fixture

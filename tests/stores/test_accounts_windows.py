@@ -1,8 +1,7 @@
 """Windows in the store: what counts when, and that what no longer counts is forgotten."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -12,7 +11,7 @@ from gateway.core.budget import Budget, Unit, Window
 from gateway.core.errors import GatewayError
 from gateway.stores import gate
 from gateway.stores.gate import PREFIX
-from gateway.stores.ledger import SqlLedger, open_engine
+from gateway.stores.ledger import SqlLedger
 from tests.stores.till import NOON_US, USD, Worker, a_budget, a_worker, an_organisation, books_of, set_clock
 
 S = 1_000_000
@@ -25,20 +24,6 @@ ROLLING = [Window(unit, rolling=True) for unit in Unit]
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy test machine is not an absent server."""
     monkeypatch.setattr(gate, "ANSWER_S", 10.0)
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[SqlLedger]:
-    opened = SqlLedger(open_engine(f"sqlite:///{tmp_path / 'ledger.sqlite'}"))
-    opened.prepare()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-async def raw(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
 
 
 @pytest.fixture
