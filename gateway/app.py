@@ -16,11 +16,12 @@ from typing import Any
 from gateway.admin.api import AdminParts, SpendQuestion, create_api
 from gateway.admin.keys import KeyParts
 from gateway.config import Loaded, PriceRefresher, teams_of
+from gateway.core.candidate import Signals
 from gateway.core.contracts import Target, Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation, explain
 from gateway.core.request import parse_chat
-from gateway.core.routing import Signals, decide
+from gateway.core.routing import decide
 from gateway.core.world import World, key_digest
 from gateway.dialects import DIALECTS
 from gateway.proxy.admission import Admissions

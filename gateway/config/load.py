@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.core.routing import Market
+from gateway.core.market import Market
 from gateway.core.world import KEYLESS, ServerSettings, World
 
 from .catalogue import build_catalogue

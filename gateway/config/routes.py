@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from gateway.core.routing import CacheRule, Policy, Route, StepDown, Timeouts
+from gateway.core.route import CacheRule, Policy, Route, StepDown, Timeouts
 from gateway.policies import POLICIES
 
 from .catalogue import Catalogue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.core.routing import Route
+from gateway.core.route import Route
 
 from .catalogue import Catalogue
 from .files import File, listed

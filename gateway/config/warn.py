@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from gateway.core.catalog import Model
-from gateway.core.routing import Market, Route
+from gateway.core.catalog import AUTO, Model
+from gateway.core.market import Market
+from gateway.core.route import Route
 from gateway.core.world import World
 
 from .files import File, listed
@@ -51,7 +52,7 @@ def _route_warnings(
             why = _never(market.models[name], route, market, now) or _not_for_long(market.models[name], now)
             if why is not None:
                 yield spot.at(section, index).mistake(f"{name} {why}")
-    if route.floors and route.floor is None:
+    if route.floors and route.kind != AUTO and route.floor_for(route.kind) is None:
         kinds = listed(sorted(route.floors))
         why = f"the floor for {kinds} has no effect: the route's kind is {route.kind!r}"
         yield spot.at("quality_floor").mistake(why)
@@ -72,11 +73,13 @@ def _never(model: Model, route: Route, market: Market, now: datetime) -> str | N
     where = market.providers[model.provider].jurisdiction
     if route.jurisdictions is not None and where not in route.jurisdictions:
         return f"{never} prompts may not go to {where} (allowed: {', '.join(sorted(route.jurisdictions))})"
-    score = model.score(route.kind)
-    if route.floor is not None and score is None:
-        return f"{never} nobody has measured its {route.kind} quality, and the floor is {route.floor:g}"
-    if route.floor is not None and score is not None and score.score < route.floor:
-        return f"{never} its {route.kind} quality is {score.score:g}, under the floor of {route.floor:g}"
+    floor = route.floor_for(route.kind)
+    if floor is not None and route.kind != AUTO:  # with "auto" it depends on the request
+        score = model.score(route.kind)
+        if score is None:
+            return f"{never} nobody has measured its {route.kind} quality, and the floor is {floor:g}"
+        if score.score < floor:
+            return f"{never} its {route.kind} quality is {score.score:g}, under the floor of {floor:g}"
     if model.deprecated_on is not None and now.date() >= model.deprecated_on:
         return f"{never} its provider retired it on {model.deprecated_on}"
     if market.prices.at(model.id, now) is None:

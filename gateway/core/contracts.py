@@ -14,7 +14,7 @@ from .errors import GatewayError
 from .pricing import Usage
 from .records import SpendRecord
 from .request import ChatRequest
-from .routing import Timeouts
+from .route import Timeouts
 
 
 class Dialect(Protocol):

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from .catalog import Capability
+from .catalog import EFFORTS, Capability
 from .errors import UNREADABLE, Blame, GatewayError
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
     prompt_bytes counts messages, tools and the response format as JSON, without embedded images and audio, whose bytes
     are embedded_bytes. end_user and tags are what the caller says for its own accounts: `user`, and `metadata`.
+    effort: the reasoning effort it asks for, as far as it is one of EFFORTS.
     """
 
     model: str
@@ -50,6 +51,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     service_tier: str | None = None
     end_user: str | None = None
     tags: Mapping[str, str] = {}
+    effort: str | None = None
 
     def prompt_tokens(self, tokens_per_byte: float) -> int:
         """The estimated size of the prompt, rounded up."""
@@ -110,7 +112,8 @@ def parse_chat(body: bytes) -> ChatRequest:
     options = _read(fields, "stream_options", _stream_options, "an object such as {'include_usage': true}")
     n = _count_of(fields, "n", MOST_CHOICES)
     limits = [_count_of(fields, name, MOST_TOKENS) for name in ("max_completion_tokens", "max_tokens")]
-    needs, images, embedded = _needs(fields, messages, n)
+    effort: str | None = _read(fields, "reasoning_effort", _optional_text, "a string")
+    needs, images, embedded = _needs(fields, messages, n, effort)
     return ChatRequest(
         model=model,
         stream=stream,
@@ -125,6 +128,7 @@ def parse_chat(body: bytes) -> ChatRequest:
         service_tier=_read(fields, "service_tier", _optional_text, "a string"),
         end_user=_end_user(fields),
         tags=_tags(fields),
+        effort=effort if effort in EFFORTS else None,
     )
 
 
@@ -156,7 +160,7 @@ def checked_tags(tags: Mapping[str, str], param: str) -> Mapping[str, str]:
 
 
 def _needs(
-    fields: Mapping[str, msgspec.Raw], messages: list[_Message], n: int | None
+    fields: Mapping[str, msgspec.Raw], messages: list[_Message], n: int | None, effort: str | None
 ) -> tuple[frozenset[Capability], int, int]:
     """Capabilities needed, images in the prompt, and the bytes that embedded images and audio take."""
     needs: set[Capability] = set()
@@ -174,7 +178,7 @@ def _needs(
                 embedded += _raw_size(part.image_url) + _raw_size(part.input_audio) + _raw_size(part.file)
     if any(_read(fields, name, _tools, "an array of objects") for name in ("tools", "functions")):
         needs.add(Capability.TOOLS)
-    if _read(fields, "reasoning_effort", _optional_text, "a string") not in (None, "none"):
+    if effort not in (None, "none"):
         needs.add(Capability.REASONING)
     response_format = _read(fields, "response_format", _response_format, "an object with a 'type'")
     if response_format is not None and response_format.type in _FORMAT_NEEDS:

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.core.budget import Ask, Bound, BoundLimit, Rules, hold_amount, most_tokens, used_percent
 from gateway.core.contracts import Accounts, Admission
-from gateway.core.routing import Route
+from gateway.core.route import Route
 from gateway.core.world import Caller, World
 
 from .attempt import Attempt

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.core.candidate import Candidate
 from gateway.core.contracts import CachedAnswer, Target
 from gateway.core.errors import GatewayError
+from gateway.core.market import Market
 from gateway.core.money import Nano
 from gateway.core.pricing import Usage
 from gateway.core.records import LOST, SpendRecord, State, UsageSource
 from gateway.core.request import ChatRequest
-from gateway.core.routing import Candidate, Decision, Market
+from gateway.core.routing import Decision
 from gateway.core.savings import Baseline, baseline
 from gateway.core.world import Caller
 
@@ -196,7 +198,7 @@ class Attempt:
             at_us=self._at_us,
             route=route.name,
             policy=route.policy.name,
-            kind=route.kind,
+            kind=job.decision.kind,
             team=job.caller.team,
             key_id=job.caller.key_id,
             provider=self.target.provider.name,
@@ -242,7 +244,8 @@ def cached_record(job: Job, answer: CachedAnswer, target: Target, compared: Base
     duration = ticks_us() - job.began_us
     return SpendRecord(
         attempt_id=f"{job.request_id}.1", request_id=job.request_id, attempt=1, at_us=job.at_us,
-        route=route.name, policy=route.policy.name, kind=route.kind, team=job.caller.team, key_id=job.caller.key_id,
+        route=route.name, policy=route.policy.name, kind=job.decision.kind,
+        team=job.caller.team, key_id=job.caller.key_id,
         provider=target.provider.name, model=target.model.id, simulated=target.simulated, stream=job.request.stream,
         cache="hit", state=State.SETTLED, outcome="cached", status=200, finish_reason=answer.finish_reason,
         usage_source=UsageSource.CACHE, input_tokens=0, cached_input_tokens=0, cache_write_tokens=0, output_tokens=0,

@@ -18,12 +18,14 @@ from dataclasses import dataclass
 
 import msgspec
 
+from gateway.core.candidate import Candidate, Signals
 from gateway.core.contracts import Admission, Target, Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.money import Nano
 from gateway.core.replay import join_stream
 from gateway.core.request import parse_chat
-from gateway.core.routing import Candidate, Route, Signals, decide, refusal
+from gateway.core.route import Route
+from gateway.core.routing import decide, refusal
 from gateway.core.sse import DONE
 from gateway.core.world import Caller, World
 

@@ -9,7 +9,7 @@ from gateway.core.contracts import Cache, CachedAnswer, Target
 from gateway.core.records import UsageSource
 from gateway.core.replay import cut_stream
 from gateway.core.request import ChatRequest
-from gateway.core.routing import Route
+from gateway.core.route import Route
 from gateway.core.savings import baseline
 from gateway.core.sse import DONE
 from gateway.core.world import Caller

@@ -14,7 +14,7 @@ from yarl import URL
 
 from gateway.core.contracts import Target
 from gateway.core.errors import GatewayError
-from gateway.core.routing import Timeouts
+from gateway.core.route import Timeouts
 
 from .faults import lost, unreachable
 

@@ -6,7 +6,7 @@ import pytest
 from conffiles import FULL, KEYS, MINIMAL, loaded, marked_lines, mistakes
 
 from gateway.core.budget import Budget, Limit, Offline, Scope, ScopeKind, Unit, Window
-from gateway.core.routing import StepDown
+from gateway.core.route import StepDown
 
 WHOM = "one of 'key', 'team', 'organisation', 'route', 'provider' and 'each'"
 NANO = 1_000_000_000
