@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from gateway.core.candidate import Candidate, Signals
 from gateway.core.route import Route
 
-FEW_ANSWERS = 20
+FEW_ANSWERS = 10
 DEAREST_TRIED = 3
 """A candidate is tried while it is expected to cost at most so many times the least."""
 
