@@ -109,7 +109,8 @@ async def test_while_the_database_is_away_a_worker_learns_from_itself_and_tells_
     assert worker.failures
 
     SqlLedger(open_engine(sqlite_url(file))).prepare()
-    await until(lambda: not worker.pending)
+    await until(lambda: len(caplog.records) == 2)
+    assert not worker.pending
     assert told(worker)["openai/big"].output_tokens == 1_000
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     await worker.close()
