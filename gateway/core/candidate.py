@@ -72,7 +72,10 @@ class Signals(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """A model that may serve this request, with what it is expected to cost now, and how long it may take."""
+    """A model that may serve this request, with what it is expected to cost now, and how long it may take.
+
+    answers: how many of its answers the expectation was learned from.
+    """
 
     model: Model
     price: Price
@@ -80,6 +83,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     expected_cost: Nano
     score: float | None
     seconds: float | None = None
+    answers: int = 0
 
 
 class Drop(msgspec.Struct, frozen=True, gc=False):
