@@ -96,12 +96,15 @@ def test_the_history_knows_tool_loops_and_what_is_bound_to_a_maker():
     spoken = asked(ASK, {**ANSWER, "audio": {"id": "a1"}}, MORE).history
     dumped = asked(ASK, {**ANSWER, "audio": None, "function_call": None}, MORE).history
 
-    assert plain is not None and (plain.bound, plain.in_loop, plain.held, plain.called) == ((), False, False, False)
-    assert loop is not None and (loop.bound, loop.in_loop, loop.called) == ((1,), True, True)
-    assert done is not None and (done.bound, done.in_loop, done.called, done.answered) == ((1,), False, True, 3)
-    assert thought is not None and (thought.bound, thought.called) == ((1,), False)
-    assert spoken is not None and spoken.held
-    assert dumped is not None and not dumped.held
+    assert plain is not None
+    assert (plain.bound, plain.in_loop, plain.held, plain.called) == ((), False, False, False)
+    assert loop is not None
+    assert (loop.bound, loop.in_loop, loop.called) == ((1,), True, True)
+    assert done is not None
+    assert (done.bound, done.in_loop, done.called, done.answered) == ((1,), False, True, 3)
+    assert thought is not None
+    assert (thought.bound, thought.called) == ((1,), False)
+    assert [one is not None and one.held for one in (spoken, dumped)] == [True, False]
 
 
 def turn(**more: Any) -> Turn:

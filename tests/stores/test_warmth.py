@@ -41,7 +41,7 @@ async def other_finds(url: str, name: str) -> Turn | None:
 
 async def written(raw: Redis, name: str) -> None:
     async with asyncio.timeout(5):
-        while not await raw.exists(PREFIX + name):
+        while not await raw.exists(PREFIX + name):  # noqa: ASYNC110 - another process' writing has no event here
             await asyncio.sleep(0.005)
 
 
