@@ -46,12 +46,14 @@ class Warm(msgspec.Struct, frozen=True, gc=False):
     """The model that answered the turn before, whose provider holds the conversation's beginning in its prompt cache.
 
     model: its id, with effort. tokens: how much of the prompt is expected to be there. locked: the turn continues a
-    tool loop, so it stays with that model while it can serve.
+    tool loop, so it stays with that model while it can serve. own_from: from this message on all answers are its own;
+    what stands before it was said by others, and is adapted before the model sees it.
     """
 
     model: str
     tokens: int
     locked: bool = False
+    own_from: int = 0
 
 
 class Signals(msgspec.Struct, frozen=True):

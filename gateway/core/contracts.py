@@ -9,7 +9,9 @@ from typing import Protocol
 import msgspec
 
 from .budget import Ask
+from .candidate import Warm
 from .catalog import Model, Provider
+from .conversation import PromptCache, Turn
 from .errors import GatewayError
 from .learning import Tallies
 from .pricing import Usage
@@ -24,12 +26,20 @@ class Dialect(Protocol):
     @property
     def name(self) -> str: ...
 
-    def body(self, request: ChatRequest, model: Model, output_cap: int | None = None) -> bytes:
-        """The body to send: the caller's fields with the model's own name, usage always asked for.
+    def body(
+        self, request: ChatRequest, model: Model, output_cap: int | None = None, warm: Warm | None = None
+    ) -> bytes:
+        """The body to send: the caller's fields with the model's own name and effort, usage always asked for.
 
         output_cap: an output limit that must hold. It is sent where the caller names none, and a caller's limit past
         the model's own is brought down to that: what may be spent was bounded by it.
+        warm: who answered before, where that is known. What other models left in the messages becomes something that
+        this provider accepts; messages without such things go on as they came, byte for byte.
         """
+        ...
+
+    def prompt_cache(self, model: Model) -> PromptCache:
+        """How the provider caches this model's prompts by itself."""
         ...
 
     def usage(self, raw: bytes) -> Usage | None:
@@ -100,6 +110,22 @@ class Cache(Protocol):
     async def get(self, key: str) -> CachedAnswer | None: ...
 
     async def put(self, key: str, answer: CachedAnswer, ttl_s: int) -> None: ...
+
+
+class Warmth(Protocol):
+    """Who answered which turn of a conversation. It never fails a request: what cannot be known soon is unknown."""
+
+    def start(self) -> None:
+        """In a running loop, before the first turn is kept."""
+        ...
+
+    async def find(self, name: str) -> Turn | None: ...
+
+    def keep(self, name: str, turn: Turn, ttl_s: int) -> None:
+        """Never waits. This process finds it at once, the others soon."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class Ledger(Protocol):

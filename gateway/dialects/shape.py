@@ -86,10 +86,12 @@ _NULL = msgspec.Raw(b"null")
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
 
-def fields_for(request: ChatRequest, upstream_name: str) -> dict[str, msgspec.Raw]:
-    """The caller's fields under the provider's model name; a stream always reports its usage."""
+def fields_for(request: ChatRequest, model: Model) -> dict[str, msgspec.Raw]:
+    """The caller's fields under the provider's model name and effort; a stream always reports its usage."""
     fields = dict(request.fields)
-    fields["model"] = msgspec.Raw(msgspec.json.encode(upstream_name))
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model.upstream_name))
+    if model.effort is not None:
+        fields["reasoning_effort"] = msgspec.Raw(msgspec.json.encode(model.effort))
     if request.stream and not request.include_usage:
         options = _options.decode(fields.get("stream_options", _NULL))
         fields["stream_options"] = (

@@ -28,8 +28,9 @@ DONE_GRACE_S = 0.25
 async def dispatch(attempt: Attempt, upstream: Upstream) -> Exchange:
     """Send the request. An error status is read and raised as the provider's error."""
     target = attempt.target
-    body = target.dialect.body(attempt.job.request, target.model, attempt.output_cap)
-    timeouts = attempt.job.decision.route.timeouts
+    decision = attempt.job.decision
+    body = target.dialect.body(attempt.job.request, target.model, attempt.output_cap, decision.signals.warm)
+    timeouts = decision.route.timeouts
     exchange = await upstream.send(target, body, attempt_id=attempt.attempt_id, timeouts=timeouts)
     attempt.status = exchange.status
     if exchange.status == 200:
