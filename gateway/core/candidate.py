@@ -59,9 +59,9 @@ class Warm(msgspec.Struct, frozen=True, gc=False):
 class Signals(msgspec.Struct, frozen=True):
     """All that a decision takes from the world outside, so that it can be replayed.
 
-    now: UTC; seed: the dice of a policy; unhealthy: model id -> reason; used_percent: of the fullest budget that
-    concerns the caller; kinds: what the request seems to be, by probability (empty: the route's own kind holds);
-    estimates: by model id, those not in it are expected at their priors; warm: where the conversation was last.
+    now: UTC; seed: the dice of a policy; unhealthy: model id, without effort -> reason; used_percent: of the fullest
+    budget that concerns the caller; kinds: what the request seems to be, by probability (empty: the route's own kind
+    holds); estimates: by model id, those not in it are expected at their priors; warm: where the conversation was last.
     """
 
     now: datetime
