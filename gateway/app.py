@@ -34,6 +34,7 @@ from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
 from gateway.proxy.reply import Receive, Reply, Scope, Send
 from gateway.proxy.settle import Booking
 from gateway.proxy.upstream import HttpUpstream
+from gateway.stores.circuits import SharedCircuits
 from gateway.stores.key_table import KeyTable
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.redis_cache import RedisCache
@@ -106,6 +107,9 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         for upstream in upstreams.values():
             stack.push_async_callback(upstream.close)
         health = Health(ticks_s, _models_of(world))
+        circuits = SharedCircuits(shared.store_url, health, simulated=simulated)
+        circuits.start()
+        stack.push_async_callback(circuits.close)
         live = Live(world, _targets(loaded, settings, shared.simulated), simulated)
         booking, admissions = Booking(books.accounts, metrics), Admissions(books.accounts)
         keys = KeyTable(ledger.engine, now_us)

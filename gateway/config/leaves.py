@@ -22,6 +22,7 @@ from gateway.core.budget import Offline, ScopeKind, Unit
 from gateway.core.catalog import Capability
 from gateway.core.money import NANO_PER_USD, Nano, Pico, nano_from_usd, pico_from_usd_per_million
 from gateway.core.pricing import Status
+from gateway.core.routing import Delivery
 
 from .mistakes import did_you_mean
 from .yaml_places import as_moment
@@ -261,3 +262,4 @@ UnitWord: TypeAlias = Annotated[str, *word(Unit)]
 EachWord: TypeAlias = Annotated[str, *word(ScopeKind)]
 ModeWord: TypeAlias = Annotated[str, *word(("hard", "soft"))]
 OfflineWord: TypeAlias = Annotated[str, *word(Offline)]
+DeliveryWord: TypeAlias = Annotated[str, *word(Delivery)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from gateway.core.routing import CacheRule, Policy, Route, StepDown, Timeouts
+from gateway.core.routing import CacheRule, Delivery, Policy, Route, StepDown, Timeouts
 from gateway.policies import POLICIES
 
 from .catalogue import Catalogue
@@ -100,6 +100,7 @@ def _route(
         timeouts=timeouts,
         max_attempts=keys.max_attempts or defaults.max_attempts,
         max_output_tokens=keys.max_output_tokens or defaults.max_output_tokens,
+        delivery=Delivery(keys.delivery),
         step_down=None if keys.step_down is None else StepDown(keys.step_down.from_percent, keys.step_down.to),
     )
 

@@ -16,6 +16,7 @@ from gateway.policies import POLICIES
 
 from .leaves import (
     Count,
+    DeliveryWord,
     Digest,
     Floors,
     Jurisdiction,
@@ -132,6 +133,10 @@ class RouteKeys(Keys):
     )
     max_output_tokens: Count | None = Field(
         default=None, description="The output limit of requests under a hard budget that state none."
+    )
+    delivery: DeliveryWord = Field(
+        default="stream",
+        description="Of streams. stream: as it comes; whole: once it is complete, so that a broken one is made again.",
     )
     step_down: StepDownKeys | None = Field(
         default=None, description="Go by another route's rules while a budget is nearly used up."

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -36,6 +37,13 @@ class CacheRule:
 
     ttl_s: int
     max_bytes: int
+
+
+class Delivery(StrEnum):
+    """How a stream reaches its caller: as it comes, or once it is complete, so that a broken one can be made again."""
+
+    STREAM = "stream"
+    WHOLE = "whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,7 @@ class Route:
     max_attempts: int = 3
     max_output_tokens: int = 16_384
     step_down: StepDown | None = None
+    delivery: Delivery = Delivery.STREAM
 
     @property
     def floor(self) -> float | None:

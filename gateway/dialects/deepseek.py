@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -12,6 +13,8 @@ from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
 from .shape import capped, disjoint, error_from, fields_for, pop_limit, read_tokens
+
+_TOO_LONG = re.compile("maximum context length")  # under the code of every other mistake in a request
 
 
 class DeepSeek:
@@ -36,4 +39,4 @@ class DeepSeek:
         return disjoint(tokens, cached=tokens.prompt.cached_tokens if hits is None else hits)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        return error_from(status, headers, body, self.name)
+        return error_from(status, headers, body, self.name, too_long=_TOO_LONG)

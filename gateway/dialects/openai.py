@@ -15,10 +15,14 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
-from .shape import capped, disjoint, error_from, fields_for, pop_limit, read_tokens
+from .shape import capped, disjoint, error_from, fields_for, pop_limit, read_error, read_tokens
 
 # These refuse `max_tokens` and want `max_completion_tokens`, which means the same for the caller.
 _RENAMED_LIMIT = re.compile(r"(gpt-[5-9]|o\d)")
+
+
+# It has a code of its own for it; the servers that copy the wire, and those behind litellm, have only these words.
+_TOO_LONG = re.compile("maximum context length|context window|prompt is too long", re.IGNORECASE)
 
 
 class OpenAI:
@@ -41,4 +45,7 @@ class OpenAI:
         return disjoint(tokens, cached=tokens.prompt.cached_tokens, written=tokens.prompt.cache_write_tokens)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        return error_from(status, headers, body, self.name)
+        found = read_error(body) if status == 429 else None
+        if found is not None and found.code == "insufficient_quota":
+            status = 402  # no rate that recovers by itself: the balance is used up
+        return error_from(status, headers, body, self.name, too_long=_TOO_LONG)

@@ -10,11 +10,13 @@ from typing import Protocol
 
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.request import ChatRequest, checked_tags
+from gateway.core.routing import Delivery, Route
 from gateway.core.world import Caller, World, key_digest
 
 from .reply import Receive, Scope, header
 
 TAGS = b"x-gateway-tags"
+DELIVERY = b"x-gateway-delivery"
 SWALLOW_S = 2.0
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -102,6 +104,20 @@ def tags_of(scope: Scope, request: ChatRequest) -> Mapping[str, str]:
             raise GatewayError(Blame.CALLER, 400, told=told, param=TAGS.decode(), outcome="invalid")
         pairs[name.strip()] = value.strip()
     return checked_tags({**request.tags, **pairs}, TAGS.decode())
+
+
+def delivery_of(scope: Scope, route: Route) -> Delivery:
+    """How the caller wants a stream delivered; the route's way, when it does not say."""
+    raw = header(scope, DELIVERY)
+    if raw is None:
+        return route.delivery
+    try:
+        return Delivery(raw.decode("latin-1").strip().lower())
+    except ValueError:
+        name, known = DELIVERY.decode(), " or ".join(repr(str(one)) for one in Delivery)
+        raise GatewayError(
+            Blame.CALLER, 400, told=f"{name!r} is {known}", param=name, code="invalid_delivery", outcome="invalid"
+        ) from None
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int, deadline_s: float) -> bytes:

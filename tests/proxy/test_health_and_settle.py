@@ -32,7 +32,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def health(clock) -> Health:
-    return Health(clock, lambda provider: (f"{provider}/a", f"{provider}/b"))
+    return Health(clock, lambda provider: (f"{provider}/a", f"{provider}/b"), chance=lambda: 0.0)
 
 
 def fail(health: Health, times: int, model: str = "p/a", error: GatewayError = FAULT) -> None:
