@@ -23,6 +23,7 @@ from .leaves import (
     ModelName,
     Name,
     Seconds,
+    SecondsOrNever,
     Usd,
     Variable,
 )
@@ -48,6 +49,9 @@ class ServerKeys(Keys):
     )
     max_concurrency: Count = Field(
         default=2000, description="Requests in progress at once, per worker; more are answered 503."
+    )
+    watch_s: SecondsOrNever = Field(
+        default=2.0, description="How often the configuration files are looked at for a change; 0: never."
     )
 
 
