@@ -95,6 +95,8 @@ class DefaultsKeys(Keys):
 class StepDownKeys(Keys):
     """Another route takes over while a budget is nearly used up."""
 
+    stand_ins: ClassVar[dict[str, object]] = {"from_percent": 100}
+
     from_percent: Annotated[int, Field(gt=0, le=100)] = Field(
         description="From so much of the fullest budget on, in percent."
     )
