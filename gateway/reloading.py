@@ -25,7 +25,7 @@ def config_parts(reload: Callable[[], Awaitable[Outcome]], standing: Callable[[]
             raise GatewayError(Blame.GATEWAY, 504, told=told) from exc
         if outcome.result == "refused":
             told = "\n".join(outcome.mistakes)
-            raise GatewayError(Blame.CALLER, 422, told=told, code="configuration_refused")
+            raise GatewayError(Blame.CALLER, 422, told=told)
         if outcome.late:
             told = (
                 f"configuration {outcome.version} is in force, but {outcome.late} workers have not taken it in time; "
