@@ -18,28 +18,35 @@ from gateway.admin.api import AdminParts, SpendQuestion, create_api
 from gateway.admin.config import ConfigParts
 from gateway.admin.keys import KeyParts
 from gateway.config import Loaded, Reloader, Standing, read_texts, teams_of
+from gateway.core.candidate import Signals
 from gateway.core.contracts import Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation, explain
 from gateway.core.request import parse_chat
-from gateway.core.routing import Signals, decide
+from gateway.core.routing import decide
 from gateway.core.world import key_digest
 from gateway.proxy.admission import Admissions
+from gateway.proxy.affinity import Affinity
 from gateway.proxy.chat import ChatEndpoint, Parts, find_route
 from gateway.proxy.clock import now_us, ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
 from gateway.proxy.health import Health
 from gateway.proxy.keeper import Keeper
+from gateway.proxy.learner import Learner
 from gateway.proxy.litellm_upstream import LiteLLMUpstream
 from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
+from gateway.proxy.moment import Moment
 from gateway.proxy.reply import Receive, Reply, Scope, Send
 from gateway.proxy.settle import Booking
 from gateway.proxy.upstream import HttpUpstream
+from gateway.stores.circuits import SharedCircuits
 from gateway.stores.key_table import KeyTable
+from gateway.stores.learned import SqlTallies
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.redis_cache import RedisCache
 from gateway.stores.spend import names_in, period, spend, tags_wanted
 from gateway.stores.spend_text import to_json
+from gateway.stores.warmth import RedisWarmth
 
 from .accounting import Books, open_books
 from .banner import banner
@@ -110,17 +117,31 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         books = await stack.enter_async_context(
             open_books(shared.store_url, live.world, ledger, simulated=live.simulated)
         )
-        keeper = Keeper(cache, cache_secret(settings))
+        secret = cache_secret(settings)
+        keeper = Keeper(cache, secret)
         stack.push_async_callback(keeper.close)
         upstreams: dict[str, Upstream] = {"http": HttpUpstream(), "litellm": LiteLLMUpstream()}
         for upstream in upstreams.values():
             stack.push_async_callback(upstream.close)
+        parts: Parts  # what follows asks it for the configuration in force
         health = Health(ticks_s, lambda provider: models_of(parts.live, provider))
-        booking, admissions = Booking(books.accounts, metrics), Admissions(books.accounts)
+        circuits = SharedCircuits(shared.store_url, health, simulated=lambda: parts.live.simulated)
+        stack.push_async_callback(circuits.close)
+        learner = Learner(
+            SqlTallies(ledger.engine), lambda: parts.live.world, lambda: parts.live.simulated, now_us
+        )
+        affinity = Affinity(RedisWarmth(shared.store_url), secret)
+        booking, admissions = Booking(books.accounts, metrics, learner.observe), Admissions(books.accounts)
         keys = KeyTable(ledger.engine, now_us)
         await keys.start()
         stack.push_async_callback(keys.close)
-        parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, metrics, keys)
+        moment = Moment(health, admissions, learner, affinity, lambda _: {})
+        parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, moment, metrics, keys)
+        circuits.start()
+        await learner.start()
+        stack.push_async_callback(learner.close)
+        affinity.start()
+        stack.push_async_callback(affinity.close)
         chat = ChatEndpoint(parts)
         said = banner(settings, loaded, shared.store_says, ledger_says)
         config = ConfigInForce(loaded, parts, books, settings)

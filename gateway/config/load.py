@@ -6,15 +6,17 @@ The one place of this room that reads files. The instant comes in, for the warni
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.core.routing import Market
+from gateway.core.market import Market
+from gateway.core.terms import Words
 from gateway.core.world import KEYLESS, ServerSettings, World
+from gateway.policies import POLICIES
 
 from .catalogue import build_catalogue
 from .files import File
@@ -29,6 +31,7 @@ from .shape_book import BookFile, Keys, ReviewedFile
 from .source import Source, Text
 from .teams import build_callers, build_teams
 from .warn import find_warnings
+from .words import KINDS
 
 Shape = TypeVar("Shape", bound=Keys)
 
@@ -59,21 +62,32 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A world that passed every check, and the texts that it was built from."""
+    """A world that passed every check, and the texts that it was built from.
+
+    kinds: the task kinds that requests are told apart by.
+    """
 
     world: World
     warnings: tuple[Mistake, ...]
     modes: Mapping[str, Mode]
     texts: Texts
     refresh: Refresh | None = None
+    kinds: tuple[str, ...] = KINDS
 
 
-def load(routes_path: Path | None, env: Mapping[str, str], *, now: datetime, pricebook: Path = PRICEBOOK) -> Loaded:
+def load(
+    routes_path: Path | None,
+    env: Mapping[str, str],
+    *,
+    now: datetime,
+    pricebook: Path = PRICEBOOK,
+    kinds: Collection[str] = KINDS,
+) -> Loaded:
     """Read the price book and a routes.yaml (None: the one in the working directory), and build what they say.
 
     Raises ConfigError with every mistake found.
     """
-    return build(read_texts(routes_path, pricebook=pricebook), env, now=now)
+    return build(read_texts(routes_path, pricebook=pricebook), env, now=now, kinds=kinds)
 
 
 def read_texts(routes_path: Path | None, *, pricebook: Path = PRICEBOOK) -> Texts:
@@ -106,11 +120,11 @@ def _refresh(routes: Text) -> Refresh | None:
     return Refresh(Path(routes.name).parent / keys.refresh.file, keys.refresh.every_s)
 
 
-def build(texts: Texts, env: Mapping[str, str], *, now: datetime) -> Loaded:
+def build(texts: Texts, env: Mapping[str, str], *, now: datetime, kinds: Collection[str] = KINDS) -> Loaded:
     """Texts and environment -> a world. Reads nothing.
 
     env: the environment, for provider keys, team keys and base URLs. now: aware; what is near its end then is warned
-    about, and holidays that end too soon are refused.
+    about, and holidays that end too soon are refused. kinds: the task kinds that requests are told apart by.
     Raises ConfigError with every mistake found.
     """
     book_sources = [Source(*text) for text in texts.books]
@@ -125,7 +139,7 @@ def build(texts: Texts, env: Mapping[str, str], *, now: datetime) -> Loaded:
     # Without one of its files the catalogue is not whole, and every model of that file would be called unknown.
     if routes is None or len(books) < len(book_sources):
         raise ConfigError(mistake for source in sources for mistake in source.mistakes)
-    catalogue = build_catalogue(books, routes, env)
+    catalogue = build_catalogue(books, routes, env, kinds)
     prices = build_prices(books, routes, reviewed, catalogue.names, now)
     modes = provider_modes(catalogue.providers, env)
     market = Market(
@@ -145,12 +159,13 @@ def build(texts: Texts, env: Mapping[str, str], *, now: datetime) -> Loaded:
         teams=teams,
         rules=build_rules(routes, catalogue),
         keyless=replace(KEYLESS, organisation=routes.keys.organisation),
+        words=Words(POLICIES, catalogue.kinds, catalogue.jurisdictions),
     )
     mistakes = [mistake for source in sources for mistake in source.mistakes]
     if mistakes:
         raise ConfigError(mistakes)
     warnings = find_warnings(books, routes, reviewed, world, modes, env, now)
-    return Loaded(world, warnings, modes, texts, _refresh(texts.routes))
+    return Loaded(world, warnings, modes, texts, _refresh(texts.routes), tuple(kinds))
 
 
 @dataclass(frozen=True, slots=True)
