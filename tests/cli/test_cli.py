@@ -13,10 +13,10 @@ from gateway.core.world import key_digest
 from tests.running import ROOT
 
 
-def run(*words: str, cwd=ROOT, input: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(*words: str, cwd=ROOT, input: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "gateway", *words], cwd=cwd, input=input, capture_output=True, text=True, timeout=60,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **env},
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     return done
@@ -26,7 +26,7 @@ def test_the_shipped_routes_file_is_good():
     done = run("check", "routes.yaml", "--strict")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "routes.yaml: good; 7 routes" in done.stdout
+    assert "routes.yaml: good; 10 routes" in done.stdout
 
 
 def test_check_names_all_mistakes_with_lines_and_exits_1(tmp_path):
@@ -39,6 +39,16 @@ def test_check_names_all_mistakes_with_lines_and_exits_1(tmp_path):
     places = re.findall(r"^routes\.yaml:(\d+):\d+: ", done.stderr, re.MULTILINE)
     assert {"3", "4", "5"} <= set(places)
     assert "did you mean 'policy'" in done.stderr
+
+
+def test_check_finds_the_file_as_serve_does_and_an_argument_goes_first(tmp_path):
+    for name in ("one", "two", "three"):
+        (tmp_path / name).write_text("routes: {a: {policy: best, candidates: [gpt-5.5]}}")
+    given = {"cwd": tmp_path, "GATEWAY_ROUTES": "one"}
+
+    assert run("check", **given).stdout.startswith("one: good")
+    assert run("check", "--routes", "two", **given).stdout.startswith("two: good")
+    assert run("check", "three", "--routes", "two", **given).stdout.startswith("three: good")
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):
