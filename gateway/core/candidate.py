@@ -46,12 +46,14 @@ class Warm(msgspec.Struct, frozen=True, gc=False):
     """The model that answered the turn before, whose provider holds the conversation's beginning in its prompt cache.
 
     model: its id, with effort. tokens: how much of the prompt is expected to be there. locked: the turn continues a
-    tool loop, so it stays with that model while it can serve.
+    tool loop, so it stays with that model while it can serve. own_from: from this message on all answers are its own;
+    what stands before it was said by others, and is adapted before the model sees it.
     """
 
     model: str
     tokens: int
     locked: bool = False
+    own_from: int = 0
 
 
 class Signals(msgspec.Struct, frozen=True):
@@ -72,7 +74,10 @@ class Signals(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """A model that may serve this request, with what it is expected to cost now, and how long it may take."""
+    """A model that may serve this request, with what it is expected to cost now, and how long it may take.
+
+    answers: how many of its answers the expectation was learned from.
+    """
 
     model: Model
     price: Price
@@ -80,6 +85,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     expected_cost: Nano
     score: float | None
     seconds: float | None = None
+    answers: int = 0
 
 
 class Drop(msgspec.Struct, frozen=True, gc=False):

@@ -146,7 +146,7 @@ class _Judge:
         if signals.unhealthy and model.base in signals.unhealthy:
             return Drop(name, "unhealthy", signals.unhealthy[model.base])
         expected = Usage(prompt - cached, cached, 0, output)
-        return Candidate(model, price, expected, cost, score, estimate.seconds(output))
+        return Candidate(model, price, expected, cost, score, estimate.seconds(output), estimate.answers)
 
     def _under_floor(self, score: float | None, estimate: Estimate) -> str | None:
         """Why a model with this expected score may not serve, if it may not."""
