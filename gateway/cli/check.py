@@ -13,16 +13,16 @@ from . import add_routes_argument, complain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, nargs="?", help="the routes file; goes before --routes")
     add_routes_argument(parser)
+    parser.add_argument("file", type=Path, nargs="?", help="the same, without --routes; it goes before it")
     parser.add_argument("--strict", action="store_true", help="warnings fail too")
     parser.set_defaults(run=check)
 
 
 def check(arguments: argparse.Namespace) -> int:
-    file = arguments.file or arguments.routes
+    path = arguments.file or arguments.routes
     try:
-        loaded = load(file, os.environ, now=datetime.now(UTC))
+        loaded = load(path, os.environ, now=datetime.now(UTC))
     except ConfigError as error:
         count = len(error.mistakes)
         return complain(f"{render_mistakes(error.mistakes)}\n{count} mistake{'s' if count != 1 else ''}")
@@ -30,7 +30,7 @@ def check(arguments: argparse.Namespace) -> int:
         print(render_warnings(loaded.warnings))
     world = loaded.world
     print(
-        f"{file}: good; {len(world.routes)} routes, {len(world.market.models)} models, "
+        f"{path}: good; {len(world.routes)} routes, {len(world.market.plain)} models, "
         f"{len(world.teams)} teams, {len(loaded.warnings)} warnings"
     )
     return 1 if arguments.strict and loaded.warnings else 0

@@ -248,14 +248,14 @@ def _latencies(page: Page, labelled: _Labelled, counts: Counts) -> None:
 
 def provider_health(market: Market, unhealthy: Mapping[str, str]) -> list[tuple[str, str, bool]]:
     """For `Metrics.healthy`: every model of the providers in use; `unhealthy` as in Signals."""
-    used = [model for model in market.models.values() if model.provider not in market.off]
+    used = [model for model in market.plain.values() if model.provider not in market.off]
     return [(model.provider, model.id, model.id not in unhealthy) for model in used]
 
 
 def prices_in_force(market: Market, now: datetime) -> list[tuple[str, str, Rates]]:
     """For `Metrics.prices`: the base rates at this instant of every priced model of the providers in use."""
     found = []
-    for model in market.models.values():
+    for model in market.plain.values():
         price = None if model.provider in market.off else market.prices.at(model.id, now)
         if price is not None:
             found.append((model.provider, model.id, price.base))

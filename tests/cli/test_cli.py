@@ -26,7 +26,7 @@ def test_the_shipped_routes_file_is_good():
     done = run("check", "routes.yaml", "--strict")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "routes.yaml: good; 7 routes" in done.stdout
+    assert "routes.yaml: good; 10 routes" in done.stdout
 
 
 def test_check_names_all_mistakes_with_lines_and_exits_1(tmp_path):

@@ -42,7 +42,7 @@ def test_output_limits_and_steps_down_of_routes(tmp_path):
     world = loaded(tmp_path, FULL, KEYS).world
 
     limits = {name: route.max_output_tokens for name, route in world.routes.items()}
-    assert limits == {"auto": 500, "shares": 2000, "plain": 2000}
+    assert limits == {"auto": 500, "home": 2000, "each": 2000, "shares": 2000, "plain": 2000}
     assert world.direct["big"].max_output_tokens == 2000
     assert [world.routes[name].step_down for name in ("shares", "plain")] == [StepDown(80, "plain"), None]
 
