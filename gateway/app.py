@@ -181,7 +181,7 @@ def _targets(loaded: Loaded, settings: Settings, simulators: Mapping[str, str]) 
 
 def _models_of(world: World) -> Callable[[str], tuple[str, ...]]:
     def models_of(provider: str) -> tuple[str, ...]:
-        return tuple(model.id for model in world.market.models.values() if model.provider == provider)
+        return tuple({model.base for model in world.market.models.values() if model.provider == provider})
 
     return models_of
 

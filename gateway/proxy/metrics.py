@@ -244,7 +244,7 @@ def _latencies(page: Page, labelled: _Labelled, counts: Counts) -> None:
 def provider_health(market: Market, unhealthy: Mapping[str, str]) -> list[tuple[str, str, bool]]:
     """For `Metrics.healthy`: every model of the providers in use; `unhealthy` as in Signals."""
     used = [model for model in market.models.values() if model.provider not in market.off]
-    return [(model.provider, model.id, model.id not in unhealthy) for model in used]
+    return [(model.provider, model.id, model.base not in unhealthy) for model in used]
 
 
 def prices_in_force(market: Market, now: datetime) -> list[tuple[str, str, Rates]]:
