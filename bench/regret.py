@@ -203,7 +203,7 @@ def main() -> int:
     world = world_of()
     models = {name: world.market.models[name] for name in world.routes["month"].candidates}
     print(f"{asked.requests} requests from {SINCE.date()} to {UNTIL.date()}, {len(models)} candidates of 3 providers")
-    print(f"{'seed':>4}{'oracle $':>12}{'regret':>9}{'luck':>8}{'unlearned':>11}{'one model':>11}{'under floor':>14}  models")
+    print(f"{'seed':>4}{'oracle $':>12}{'regret':>9}{'luck':>8}{'unlearned':>11}{'one model':>11}{'under':>14}  models")
     regrets, broken = [], 0
     for seed in range(asked.seeds):
         month = Month(seed, asked.requests, models, SINCE, UNTIL)

@@ -38,7 +38,7 @@ def live_of(loaded: Loaded, settings: Settings, simulators: Mapping[str, str]) -
 
 
 def models_of(live: Live, provider: str) -> tuple[str, ...]:
-    return tuple(model.id for model in live.world.market.models.values() if model.provider == provider)
+    return tuple(model.id for model in live.world.market.plain.values() if model.provider == provider)
 
 
 def _targets(loaded: Loaded, settings: Settings, simulators: Mapping[str, str]) -> dict[str, Target]:
