@@ -14,29 +14,34 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.admin.api import AdminParts, SpendQuestion, create_api
+from gateway.admin.feedback import FeedbackParts
 from gateway.admin.keys import KeyParts
 from gateway.config import Loaded, PriceRefresher, teams_of
 from gateway.core.candidate import Signals
 from gateway.core.contracts import Target, Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation, explain
+from gateway.core.question import Question, answer
 from gateway.core.request import parse_chat
-from gateway.core.routing import decide
-from gateway.core.world import World, key_digest
+from gateway.core.routing import likeliest
+from gateway.core.world import Caller, World, key_digest
 from gateway.dialects import DIALECTS
 from gateway.proxy.admission import Admissions
 from gateway.proxy.chat import ChatEndpoint, Live, Parts, find_route
-from gateway.proxy.clock import now_us, ticks_s
+from gateway.proxy.clock import made_within, now_us, ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
 from gateway.proxy.health import Health
 from gateway.proxy.keeper import Keeper
+from gateway.proxy.learner import Learner
 from gateway.proxy.litellm_upstream import LiteLLMUpstream
 from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
 from gateway.proxy.moment import Moment
 from gateway.proxy.reply import Receive, Reply, Scope, Send
 from gateway.proxy.settle import Booking
 from gateway.proxy.upstream import HttpUpstream
+from gateway.stores.feedback import Feedback, give_feedback
 from gateway.stores.key_table import KeyTable
+from gateway.stores.learned import SqlTallies
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.redis_cache import RedisCache
 from gateway.stores.spend import names_in, period, spend, tags_wanted
@@ -45,6 +50,7 @@ from gateway.stores.spend_text import to_json
 from .accounting import Books, open_books
 from .banner import banner
 from .keyring import Keyring
+from .past import Keeping, past_decision
 from .settings import VERSION, Settings, StartError
 from .shared import Shared, cache_secret, open_ledger, opened
 
@@ -52,15 +58,15 @@ log = logging.getLogger("gateway")
 
 CHAT_PATH = "/v1/chat/completions"
 
+JUST_MADE_S = 60.0
+"""So long after a decision nobody is told that there is none: its rows may be on their way into the ledger."""
+
 
 def _nothing() -> None:
     pass
 
 
 class _Untaught:
-    def estimates(self, route: object, kind: str) -> dict[str, Any]:
-        return {}
-
     async def find(self, request: object, caller: object) -> None:
         return None
 
@@ -117,30 +123,37 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
             stack.push_async_callback(upstream.close)
         health = Health(ticks_s, _models_of(world))
         live = Live(world, _targets(loaded, settings, shared.simulated), simulated)
-        booking, admissions = Booking(books.accounts, metrics), Admissions(books.accounts)
+        learner = Learner(SqlTallies(ledger.engine), lambda: parts.live.world, lambda: parts.live.simulated, now_us)
+        booking, admissions = Booking(books.accounts, metrics, learner.observe), Admissions(books.accounts)
         keys = KeyTable(ledger.engine, now_us)
         await keys.start()
         stack.push_async_callback(keys.close)
-        moment = Moment(health, admissions, _Untaught(), _Untaught(), lambda _: {})
+        moment = Moment(health, admissions, learner, _Untaught(), lambda _: {})
         parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, moment, metrics, keys)
+        await learner.start()
+        stack.push_async_callback(learner.close)
         chat = ChatEndpoint(parts)
         said = banner(settings, loaded, shared.store_says, ledger_says)
         gateway = Gateway(chat, said, loaded, books, ledger, chat, metrics)
         _wire_gauges(metrics, gateway, parts, cache)
-        refresher = _refresher(gateway, parts, settings, shared)
+        keeping = Keeping(ledger.engine)
+        stack.push_async_callback(keeping.close)
+        keeping.remember_configuration(loaded, at_us=now_us())
+        refresher = _refresher(gateway, parts, keeping, settings, shared)
         refresher.start()
         stack.push_async_callback(refresher.close)
-        admin = _admin_parts(gateway, parts, settings, shared)
+        admin = _admin_parts(gateway, parts, learner, settings, shared)
         gateway.asgi = _front(chat, create_api(admin, version=VERSION))
         yield gateway
 
 
-def _refresher(gateway: Gateway, parts: Parts, settings: Settings, shared: Shared) -> PriceRefresher:
+def _refresher(gateway: Gateway, parts: Parts, keeping: Keeping, settings: Settings, shared: Shared) -> PriceRefresher:
     """Looks at the reviewed price file of routes.yaml, if any; requests in flight keep the prices they began with."""
 
     def swap(new: Loaded) -> None:
         gateway.loaded = new
         parts.live = Live(new.world, _targets(new, settings, shared.simulated), bool(shared.simulated))
+        keeping.remember_configuration(new, at_us=now_us())
 
     return PriceRefresher(lambda: gateway.loaded, swap, settings.env, now=lambda: datetime.now(UTC))
 
@@ -196,7 +209,7 @@ def _front(chat: ChatEndpoint, api: Callable[..., Any]) -> Callable[[Scope, Rece
     return front
 
 
-def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Shared) -> AdminParts:
+def _admin_parts(gateway: Gateway, parts: Parts, learner: Learner, settings: Settings, shared: Shared) -> AdminParts:
     admin_key, metrics_key = settings.get("GATEWAY_ADMIN_KEY"), settings.get("GATEWAY_METRICS_KEY")
 
     def guard(scope: Scope, keys: Sequence[str | None], names: str) -> None:
@@ -213,8 +226,18 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Sha
     def explain_now(body: bytes) -> Explanation:
         world, request = parts.live.world, parse_chat(body)
         route = find_route(world, world.keyless, request.model)
-        signals = Signals(now=datetime.now(UTC), unhealthy=parts.health.unhealthy())
-        return explain(decide(route, request, world.market, signals), request, world.market)
+        kind = likeliest(route.kind, {})[0][0]
+        signals = Signals(
+            now=datetime.now(UTC), unhealthy=parts.health.unhealthy(), estimates=learner.estimates(route, kind)
+        )
+        decision = answer(Question(route, request, world.keyless, signals), world)
+        return explain(decision, request, world.market, learner.lengths(route, kind))
+
+    def graded(caller: Caller, decision: str, score: float, kind: str | None) -> Feedback:
+        return give_feedback(
+            gateway.ledger.engine, decision, team=caller.team, key_id=caller.key_id, score=score, kind=kind,
+            now_us=now_us(),
+        )  # fmt: skip
 
     def spend_json(asked: SpendQuestion) -> bytes:
         since, until = period(asked.since, asked.until)
@@ -253,6 +276,8 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Sha
         metrics_type=parts.metrics.content_type,
         readiness=readiness,
         keys=KeyParts(ring.create, ring.listed, ring.revoke, ring.rotate),
+        feedback=FeedbackParts(graded, lambda decision: made_within(decision, JUST_MADE_S)),
+        decision=lambda decision: past_decision(gateway.ledger.engine, decision),
     )
 
 

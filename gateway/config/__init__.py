@@ -6,6 +6,7 @@ teams, rules. load ties them together; refresh looks at the reviewed price file 
 knows a clock: the instant comes in.
 """
 
+from .kept import keep, restore
 from .known import KNOWN_DRIFT, load_known
 from .leaves import is_name
 from .load import (
@@ -38,11 +39,13 @@ __all__ = [
     "did_you_mean",
     "is_name",
     "json_schema",
+    "keep",
     "load",
     "load_known",
     "load_teams",
     "render_mistakes",
     "render_warnings",
+    "restore",
     "teams_of",
     "with_reviewed",
 ]

@@ -36,6 +36,7 @@ SHIPPED_ROUTES = Path(__file__).with_name("routes.yaml")
 """The routes.yaml that ships: in a checkout a link to the one at its root."""
 
 DEFAULT_ROUTES = Path("routes.yaml")
+_NOWHERE = "https://nowhere.invalid"
 _NO_ROUTES = f"no such file; name another, or begin with the shipped one: cp {SHIPPED_ROUTES} {{}}"
 
 
@@ -121,9 +122,29 @@ def with_reviewed(loaded: Loaded, raw: bytes, env: Mapping[str, str], *, now: da
     return _build(texts, env, now=now, files=loaded.files, refresh=loaded.refresh)
 
 
+def rebuilt(texts: Texts, modes: Mapping[str, Mode], *, at: datetime) -> World:
+    """The world that these texts made at an earlier instant, without the environment of then: it has no callers.
+
+    Its base URLs are none, and its version is another. Raises ConfigError for what is no longer understood.
+    """
+    sources = [Source(*text) for text in texts.books]
+    books = [file for source in sources if (file := _file(source, BookFile)) is not None]
+    routes = _file(Source(*texts.routes), RoutesFile)
+    keys = [*(book.keys.provider for book in books), *(() if routes is None else routes.keys.providers.values())]
+    env = {one.base_url_env: _NOWHERE for one in keys if one.base_url_env}
+    return _build(texts, env, now=at, files=(), refresh=None, modes=modes).world
+
+
 def _build(
-    texts: Texts, env: Mapping[str, str], *, now: datetime, files: tuple[Path, ...], refresh: Refresh | None
+    texts: Texts,
+    env: Mapping[str, str],
+    *,
+    now: datetime,
+    files: tuple[Path, ...],
+    refresh: Refresh | None,
+    modes: Mapping[str, Mode] | None = None,
 ) -> Loaded:
+    """modes: those of an earlier time, whose team keys nobody knows any more; None: as the environment has it."""
     book_sources = [Source(*text) for text in texts.books]
     routes_source = Source(*texts.routes)
     sources = [*book_sources, routes_source]
@@ -138,7 +159,8 @@ def _build(
         raise ConfigError(mistake for source in sources for mistake in source.mistakes)
     catalogue = build_catalogue(books, routes, env)
     prices = build_prices(books, routes, reviewed, catalogue.names, now)
-    modes = provider_modes(catalogue.providers, env)
+    past = modes is not None
+    modes = modes or provider_modes(catalogue.providers, env)
     market = Market(
         models=catalogue.models,
         providers=catalogue.providers,
@@ -151,7 +173,7 @@ def _build(
         market=market,
         routes=build_routes(routes, catalogue),
         direct=direct_routes(routes.keys.defaults, catalogue),
-        callers=build_callers(routes, teams, env),
+        callers={} if past else build_callers(routes, teams, env),
         server=_server(routes.keys.server),
         teams=teams,
         rules=build_rules(routes, catalogue),
@@ -160,7 +182,7 @@ def _build(
     mistakes = [mistake for source in sources for mistake in source.mistakes]
     if mistakes:
         raise ConfigError(mistakes)
-    warnings = find_warnings(books, routes, reviewed, world, modes, env, now)
+    warnings = () if past else find_warnings(books, routes, reviewed, world, modes, env, now)
     return Loaded(world, warnings, modes, files, texts, refresh)
 
 

@@ -32,6 +32,15 @@ def new_id(at_us: int) -> str:
     return f"{at_us // 1_000:012x}{random.getrandbits(64):016x}"
 
 
+def made_within(id: str, seconds: float) -> bool:
+    """Whether an id of `new_id` was made so short a time ago, by what it says itself."""
+    try:
+        made_us = int(id[:12], 16) * 1_000
+    except ValueError:
+        return False
+    return abs(now_us() - made_us) < seconds * 1e6
+
+
 def dice() -> int:
     """A seed for one decision."""
     return random.getrandbits(48)
