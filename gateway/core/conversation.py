@@ -18,10 +18,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from .candidate import Warm
+from .candidate import Held, Warm
 
 WORTH_BYTES = 2_000
 """A first question shorter than this, without tools, is not remembered: no provider caches less than that is."""
+
+MOST_OTHERS = 3
+"""So many earlier models are remembered beside the one that answered last."""
 
 LOOP_S = 1_800
 """How long it is remembered who called a tool: results may come long after the prompt cache has gone cold."""
@@ -54,19 +57,17 @@ class Conversation(msgspec.Struct, frozen=True, gc=False):
     messages: int
 
 
-class Turn(msgspec.Struct, frozen=True, gc=False, array_like=True):
+class Turn(msgspec.Struct, frozen=True, array_like=True):
     """An answered turn as it is remembered.
 
-    model: who answered, with effort. tokens: how much of the prompt its provider's cache took in, for warm_s seconds
-    from at_us on. head: as in Conversation. own_from: as in Warm.
+    by: who answered, with effort, and what its provider's cache holds since. head: as in Conversation. own_from and
+    others: as in Warm.
     """
 
-    model: str
-    tokens: int
-    at_us: int
-    warm_s: int
+    by: Held
     head: bytes
-    own_from: int
+    own_from: int = 0
+    others: tuple[Held, ...] = ()
 
 
 class PromptCache(msgspec.Struct, frozen=True, gc=False):
@@ -128,24 +129,29 @@ def fingerprint(key: bytes, *, organisation: str, team: str, said: bytes) -> str
     return hmac.digest(key, b"".join(parts), "sha256")[:16].hex()
 
 
-def own_from(model: str, messages: int, warm: Warm | None) -> int:
-    """From which message on all answers are `model`'s own, now that it answers at place `messages`.
-
-    What was said by nobody known was sent as it came, and the model took it: that counts as the model's own.
-    """
+def answered(
+    model: str, prompt: int, cache: PromptCache, conversation: Conversation, warm: Warm | None, now_us: int
+) -> Turn:
+    """The turn that `model` has just answered; prompt: the tokens it has read. warm: what was known before."""
+    by = Held(model, cache.holds(prompt), now_us + cache.keeps_s * 1_000_000)
     if warm is None:
-        return 0
-    return warm.own_from if base(warm.model) == base(model) else messages
+        # What was said by nobody known was sent as it came, and the model took it: that counts as the model's own.
+        return Turn(by, conversation.head)
+    own_from = warm.own_from if base(warm.model) == base(model) else conversation.messages
+    known = (Held(warm.model, warm.tokens, warm.until_us), *warm.others)
+    others = tuple(one for one in known if one.model != model and one.tokens)[:MOST_OTHERS]
+    return Turn(by, conversation.head, own_from, others)
 
 
 def warmth(turn: Turn, history: History, conversation: Conversation, now_us: int) -> Warm | None:
     """What a remembered turn means for the next one; None when it means nothing."""
-    fresh = now_us - turn.at_us < turn.warm_s * 1_000_000 and turn.head == conversation.head
-    tokens = turn.tokens if fresh else 0
+    by, same = turn.by, turn.head == conversation.head  # with other tools it is another prompt from its start
+    tokens = by.tokens if same and now_us < by.until_us else 0
+    others = tuple(one for one in turn.others if now_us < one.until_us) if same else ()
     locked = history.in_loop or history.held
-    if not tokens and not locked and not history.bound:
+    if not tokens and not others and not locked and not history.bound:
         return None
-    return Warm(turn.model, tokens, locked, turn.own_from)
+    return Warm(by.model, tokens, locked, turn.own_from, by.until_us, others)
 
 
 def base(model: str) -> str:

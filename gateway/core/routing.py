@@ -6,7 +6,8 @@ replayed from its record. Dropping a candidate is never silent: each drop keeps 
 The order of a decision: hard filters (provider in use, jurisdiction, needs, effort, retirement, context), the quality
 floor for the task kind, the price of this request now, its cost cap, health; then the route's policy orders what is
 left. A conversation's next turn is expected to find its beginning in the prompt cache of the model that answered last,
-and nowhere else: so to move it is priced, and a turn within a tool loop stays where it is.
+less of it with those that answered before, and nothing elsewhere: so to move it is priced, and a turn within a tool
+loop stays where it is.
 """
 
 from __future__ import annotations
@@ -205,7 +206,7 @@ def expected_cached(model: Model, prompt: int, estimate: Estimate, warm: Warm | 
     """How many prompt tokens its provider's cache is expected to know."""
     if warm is None:
         return int(prompt * estimate.cached_share)
-    return min(warm.tokens, prompt) if warm.model == model.id else 0
+    return min(warm.at(model.id), prompt)
 
 
 def expected_usage(model: Model, route: Route, request: ChatRequest, estimate: Estimate) -> Usage:
