@@ -32,6 +32,7 @@ from gateway.proxy.health import Health
 from gateway.proxy.keeper import Keeper
 from gateway.proxy.litellm_upstream import LiteLLMUpstream
 from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
+from gateway.proxy.moment import Moment
 from gateway.proxy.reply import Receive, Reply, Scope, Send
 from gateway.proxy.settle import Booking
 from gateway.proxy.upstream import HttpUpstream
@@ -54,6 +55,14 @@ CHAT_PATH = "/v1/chat/completions"
 
 def _nothing() -> None:
     pass
+
+
+class _Untaught:
+    def estimates(self, route: object, kind: str) -> dict[str, Any]:
+        return {}
+
+    async def find(self, request: object, caller: object) -> None:
+        return None
 
 
 @dataclass(slots=True)
@@ -112,7 +121,8 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         keys = KeyTable(ledger.engine, now_us)
         await keys.start()
         stack.push_async_callback(keys.close)
-        parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, metrics, keys)
+        moment = Moment(health, admissions, _Untaught(), _Untaught(), lambda _: {})
+        parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, moment, metrics, keys)
         chat = ChatEndpoint(parts)
         said = banner(settings, loaded, shared.store_says, ledger_says)
         gateway = Gateway(chat, said, loaded, books, ledger, chat, metrics)

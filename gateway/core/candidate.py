@@ -76,9 +76,9 @@ class Warm(msgspec.Struct, frozen=True, omit_defaults=True):
 class Signals(msgspec.Struct, frozen=True):
     """All that a decision takes from the world outside, so that it can be replayed.
 
-    now: UTC; seed: the dice of a policy; unhealthy: model id -> reason; used_percent: of the fullest budget that
-    concerns the caller; kinds: what the request seems to be, by probability (empty: the route's own kind holds);
-    estimates: by model id, those not in it are expected at their priors; warm: where the conversation was last.
+    now: UTC; seed: the dice of a policy; unhealthy: model id, without effort -> reason; used_percent: of the fullest
+    budget that concerns the caller; kinds: what the request seems to be, by probability (empty: the route's own kind
+    holds); estimates: by model id, those not in it are expected at their priors; warm: where the conversation was last.
     """
 
     now: datetime
@@ -91,7 +91,10 @@ class Signals(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """A model that may serve this request, with what it is expected to cost now, and how long it may take."""
+    """A model that may serve this request, with what it is expected to cost now, and how long it may take.
+
+    answers: how many of its answers the expectation was learned from.
+    """
 
     model: Model
     price: Price
@@ -99,6 +102,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     expected_cost: Nano
     score: float | None
     seconds: float | None = None
+    answers: int = 0
 
 
 class Drop(msgspec.Struct, frozen=True, gc=False):

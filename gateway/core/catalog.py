@@ -86,7 +86,7 @@ class Model:
     @property
     def base(self) -> str:
         """The id without the effort: what prices, bills and the provider's health know it by."""
-        return self.id if self.effort is None else self.id.partition("@")[0]
+        return self.id if self.effort is None else self.id.rpartition("@")[0]
 
     def score(self, kind: str) -> QualityScore | None:
         """The score for a task kind, else the overall one, else None: nobody measured it."""

@@ -13,6 +13,7 @@ from .candidate import Warm
 from .catalog import Model, Provider
 from .conversation import PromptCache, Turn
 from .errors import GatewayError
+from .learning import Tallies
 from .pricing import Usage
 from .records import SpendRecord
 from .request import ChatRequest
@@ -137,6 +138,26 @@ class Ledger(Protocol):
 
 class LedgerUnavailable(Exception):
     """The book cannot be written now; the records are kept and tried again."""
+
+
+class TallyStore(Protocol):
+    """Where all workers add what they learn. Every call blocks and raises LedgerUnavailable when nothing was done."""
+
+    def merge(self, tallies: Tallies) -> None:
+        """Add to what is kept: all of it or nothing."""
+        ...
+
+    def past(self, simulated: bool, day: int) -> Tallies:
+        """What is kept of the days before this one."""
+        ...
+
+    def present(self, simulated: bool, day: int, hour: int) -> Tallies:
+        """What is kept of this day, and of this hour and those that are recent; days and hours since the epoch."""
+        ...
+
+    def forget(self, day: int, hour: int) -> None:
+        """Remove what is too old to count."""
+        ...
 
 
 class Settlement(msgspec.Struct):

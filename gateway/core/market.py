@@ -20,6 +20,11 @@ class Market:
     off: Mapping[str, str] = field(default_factory=dict)
     priors: Mapping[str, Estimate] = field(init=False, repr=False, compare=False)
 
+    @property
+    def plain(self) -> Mapping[str, Model]:
+        """The models without their efforts: what has a price of its own, and what providers know."""
+        return {name: model for name, model in self.models.items() if model.effort is None}
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "priors", {name: prior(model) for name, model in self.models.items()})
 

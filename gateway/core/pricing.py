@@ -304,9 +304,14 @@ class PriceBook:
         known = self._known.get(model)
         if known is not None and known[0] <= instant < known[1]:
             return known[2]
-        price = self._find(model.partition("@")[0], instant)
-        self._known[model] = (instant, self._holds_until(model.partition("@")[0], instant, price), price)
+        priced = self._priced(model)
+        price = self._find(priced, instant)
+        self._known[model] = (instant, self._holds_until(priced, instant, price), price)
         return price
+
+    def _priced(self, model: str) -> str:
+        """Whose rows price a model. Some models have an @ in their own name."""
+        return model if model in self._rows else model.rpartition("@")[0]
 
     def _holds_until(self, model: str, instant: datetime, price: Price | None) -> datetime:
         """An instant until which this price surely holds; it may hold for longer."""
@@ -341,8 +346,8 @@ class PriceBook:
         return tuple(self._rows.get(model, ()))
 
     def next_start(self, model: str, instant: datetime) -> datetime | None:
-        """When the next row of a model comes into force, if one is known."""
-        starts = self._starts.get(model, [])
+        """When the next row of a model comes into force, if one is known; at an effort, of the plain one."""
+        starts = self._starts.get(self._priced(model), [])
         index = bisect.bisect_right(starts, instant)
         return starts[index] if index < len(starts) else None
 

@@ -57,7 +57,8 @@ _decode = msgspec.json.Decoder(Remembered).decode
 def remember(question: Question, decision: Decision, config: str) -> str:
     """The inputs of a decision as JSON text."""
     request, signals, caller = question.request, question.signals, question.caller
-    concerned = (*decision.route.candidates, *decision.route.fallbacks)
+    names = (*decision.route.candidates, *decision.route.fallbacks)
+    concerned = {*names, *(name.rpartition("@")[0] for name in names)}
     unhealthy = signals.unhealthy and {name: signals.unhealthy[name] for name in concerned if name in signals.unhealthy}
     remembered = Remembered(
         config=config,

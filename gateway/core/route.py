@@ -103,6 +103,7 @@ class Route:
 
     kind: the task kind whose scores count, or "auto": what each request seems to be. when: under what conditions the
     rules of which other route hold, the first that applies.
+    explore_percent: of the requests, how many go to a candidate of which too little is known, so that it becomes known.
     max_output_tokens: the limit that a request under a hard budget gets when it names none: its price must be bounded.
     """
 
@@ -123,6 +124,7 @@ class Route:
     max_attempts: int = 3
     max_output_tokens: int = 16_384
     delivery: Delivery = Delivery.STREAM
+    explore_percent: int = 0
     step_down: StepDown | None = None
     when: tuple[When, ...] = ()
 

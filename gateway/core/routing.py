@@ -58,26 +58,38 @@ def decide(
     raised, so that it can be explained; `refusal` turns it into the caller's error.
     """
     judge = _Judge(route, request, market, signals, jurisdictions)
-    able = judge.admitted(route.candidates)
+    names, fallbacks = route.candidates, route.fallbacks
+    if request.effort is not None:
+        names, fallbacks = (at_effort(given, request.effort, market) for given in (names, fallbacks))
+    able = judge.admitted(names)
     ranked = list(route.policy.order(able, route, signals))
     drops = judge.drops
     if len(ranked) < len(able):
         kept = {candidate.model.id for candidate in ranked}
         why = f"left out by the {route.policy.name} policy"
         drops += [Drop(one.model.id, "policy", why) for one in able if one.model.id not in kept]
-    if route.fallbacks:
-        ranked += judge.admitted([name for name in route.fallbacks if name not in route.candidates])
+    if fallbacks:
+        ranked += judge.admitted([name for name in fallbacks if name not in names])
     if signals.warm is not None and signals.warm.locked:
         ranked.sort(key=lambda one: one.model.id != signals.warm.model)  # type: ignore[union-attr]  # it is not None
     return Decision(route=route, candidates=tuple(ranked), drops=tuple(drops), signals=signals, kind=judge.kind)
+
+
+def at_effort(names: Sequence[str], asked: str, market: Market) -> tuple[str, ...]:
+    """The models that stand for these when a request asks for an effort: each once, at that effort where declared."""
+    models = market.models
+    found = []
+    for name in names:
+        own = f"{name}@{asked}"
+        found.append(own if own in models and models[name].effort is None else name)
+    return tuple(dict.fromkeys(found))
 
 
 class _Judge:
     """Judges one model after the other for one request; what they share is looked up once."""
 
     __slots__ = (
-        "_asked_effort", "_floor", "_images", "_kinds", "_limit", "_market", "_places", "_request", "_route",
-        "_signals", "_warm", "drops", "kind",
+        "_floor", "_kinds", "_market", "_places", "_request", "_route", "_signals", "_warm", "drops", "kind",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +101,6 @@ class _Judge:
         self.kind = self._kinds[0][0]
         self._floor = route.floor_for(self.kind)
         self._warm = signals.warm
-        self._asked_effort = request.effort
         self.drops: list[Drop] = []
 
     def admitted(self, names: Sequence[str]) -> list[Candidate]:
@@ -106,11 +117,9 @@ class _Judge:
         market, request, route = self._market, self._request, self._route
         signals = self._signals
         now = signals.now
-        if self._asked_effort is not None:
-            if model.effort is not None and model.effort != self._asked_effort:
-                return Drop(model.id, "effort", f"stands for effort {model.effort}, asked is {self._asked_effort}")
-            model = market.models.get(f"{model.base}@{self._asked_effort}", model)
         name = model.id
+        if request.effort is not None and model.effort is not None and model.effort != request.effort:
+            return Drop(name, "effort", f"stands for effort {model.effort}, asked is {request.effort}")
         if market.off and model.provider in market.off:
             return Drop(name, "off", market.off[model.provider])
         if self._places is not None and market.providers[model.provider].jurisdiction not in self._places:
@@ -135,10 +144,10 @@ class _Judge:
         cost = _cost(price.rates(prompt, request.service_tier), prompt - cached, cached, output)
         if route.max_cost_nano is not None and cost > route.max_cost_nano:
             return Drop(name, "cost", f"expected ${usd(cost)}, the cap is ${usd(route.max_cost_nano)}")
-        if signals.unhealthy and name in signals.unhealthy:
-            return Drop(name, "unhealthy", signals.unhealthy[name])
+        if signals.unhealthy and model.base in signals.unhealthy:
+            return Drop(name, "unhealthy", signals.unhealthy[model.base])
         expected = Usage(prompt - cached, cached, 0, output)
-        return Candidate(model, price, expected, cost, score, estimate.seconds(output))
+        return Candidate(model, price, expected, cost, score, estimate.seconds(output), estimate.answers)
 
     def _under_floor(self, score: float | None, estimate: Estimate) -> str | None:
         """Why a model with this expected score may not serve, if it may not."""

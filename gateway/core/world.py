@@ -83,6 +83,13 @@ class World:
     def route(self, name: str) -> Route | None:
         return self.routes.get(name) or self.direct.get(name)
 
+    def asks_kind(self, route: Route) -> bool:
+        """Whether the kind of a request decides anything on this route, or on one whose rules may hold for it."""
+        others = [one.to for one in route.when]
+        if route.step_down is not None:
+            others.append(route.step_down.to)
+        return route.asks_kind or any(self.routes[name].asks_kind for name in others)
+
 
 def key_digest(key: str) -> str:
     """Keys are random secrets of 256 bits, so a plain SHA-256 is enough to store them by."""

@@ -43,6 +43,7 @@ class Job(msgspec.Struct, frozen=True):
     candidates_json: str
     drops_json: str
     tags_json: str = "{}"
+    remembered: str = ""
 
 
 _NOT_BILLED = frozenset({"unreachable", "not_sent", "in_band_error"})
@@ -176,7 +177,8 @@ class Attempt:
             self.usage_source = UsageSource.PROVIDER
         else:
             # A delta is about a token at every provider that sends one delta a token; marked as an estimate.
-            usage = Usage(input=self.candidate.expected.input, output=events or self.candidate.expected.output)
+            expected = self.candidate.expected
+            usage = Usage(input=expected.prompt, output=events or expected.output)
             self.usage_source = UsageSource.ESTIMATED
         self.usage = usage
         self.cost = self.price.cost(usage, self.service_tier)
@@ -186,6 +188,7 @@ class Attempt:
         return msgspec.structs.replace(
             self.record(), outcome=LOST, cost_nano=self.hold, usage_source=UsageSource.ESTIMATED, duration_us=0,
             input_tokens=self.candidate.expected.input, output_tokens=self.candidate.expected.output,
+            cached_input_tokens=self.candidate.expected.cached_input,
         )  # fmt: skip
 
     def record(self) -> SpendRecord:
@@ -202,7 +205,7 @@ class Attempt:
             team=job.caller.team,
             key_id=job.caller.key_id,
             provider=self.target.provider.name,
-            model=self.target.model.id,
+            model=self.target.model.base,
             simulated=self.target.simulated,
             stream=job.request.stream,
             cache=job.cache,
@@ -235,6 +238,9 @@ class Attempt:
             end_user=job.request.end_user,
             tags=job.tags_json,
             hold_nano=self.hold,
+            effort=self.target.model.effort or job.request.effort,
+            prompt_bytes=job.request.prompt_bytes,
+            decision=job.remembered if self.number == 1 else "",
         )
 
 
@@ -246,13 +252,15 @@ def cached_record(job: Job, answer: CachedAnswer, target: Target, compared: Base
         attempt_id=f"{job.request_id}.1", request_id=job.request_id, attempt=1, at_us=job.at_us,
         route=route.name, policy=route.policy.name, kind=job.decision.kind,
         team=job.caller.team, key_id=job.caller.key_id,
-        provider=target.provider.name, model=target.model.id, simulated=target.simulated, stream=job.request.stream,
+        provider=target.provider.name, model=target.model.base, simulated=target.simulated, stream=job.request.stream,
         cache="hit", state=State.SETTLED, outcome="cached", status=200, finish_reason=answer.finish_reason,
         usage_source=UsageSource.CACHE, input_tokens=0, cached_input_tokens=0, cache_write_tokens=0, output_tokens=0,
         reasoning_tokens=0, service_tier=None, price_id=None, expected_nano=Nano(0), cost_nano=Nano(0),
         baseline_model=compared.model, baseline_price_id=compared.price_id, baseline_nano=compared.cost,
         duration_us=duration, ttft_us=duration, candidates=job.candidates_json, drops=job.drops_json,
         organisation=job.caller.organisation, end_user=job.request.end_user, tags=job.tags_json,
+        effort=target.model.effort or job.request.effort, prompt_bytes=job.request.prompt_bytes,
+        decision=job.remembered,
     )  # fmt: skip
 
 

@@ -18,27 +18,31 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.core.candidate import Candidate, Signals
+from gateway.core.candidate import Candidate
 from gateway.core.contracts import Admission, Target, Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.money import Nano
+from gateway.core.question import Question, answer
+from gateway.core.remembered import remember
 from gateway.core.replay import join_stream
-from gateway.core.request import parse_chat
+from gateway.core.request import ChatRequest, parse_chat
 from gateway.core.route import Route
 from gateway.core.routing import decide, refusal
 from gateway.core.sse import DONE
+from gateway.core.terms import read_terms
 from gateway.core.world import Caller, World
 
 from . import headers
 from .admission import Admissions, tags_json
 from .attempt import NOTHING, Attempt, Job, decision_json
-from .clock import dice, instant, new_id, now_us, ticks_us
-from .door import LiveKeys, authenticate, read_body, tags_of
+from .clock import new_id, now_us, ticks_us
+from .door import LiveKeys, authenticate, read_body, tags_of, terms_given
 from .exchange import Relay, fetch
 from .faults import over_time
 from .health import Health
 from .keeper import Keeper, replay
 from .metrics import Metrics
+from .moment import Moment
 from .reply import Receive, Reply, Scope, Send
 from .settle import Booking, Settler
 
@@ -73,6 +77,7 @@ class Parts:
     booking: Booking
     admissions: Admissions
     health: Health
+    moment: Moment
     metrics: Metrics
     keys: LiveKeys
 
@@ -131,14 +136,11 @@ class ChatEndpoint:
             arrival.scope, arrival.receive, limit=settings.max_body_bytes, deadline_s=settings.body_timeout_s
         )
         at_us = now_us()  # the prices of now, not of when a slow client began to send
-        request = parse_chat(body)
-        tags = tags_of(arrival.scope, request)
-        named = find_route(world, caller, request.model)
-        route = self._parts.admissions.route_in_force(named, caller, world)
-        signals = Signals(now=instant(at_us), seed=dice(), unhealthy=self._parts.health.unhealthy())
-        decision = decide(route, request, world.market, signals, jurisdictions=caller.jurisdictions)
+        question = await self._question(arrival.scope, parse_chat(body), caller, world, at_us)
+        decision = answer(question, world)
         candidates_json, drops_json = decision_json(decision)
-        key = self._parts.keeper.key(caller, route, live.version, request)
+        request = question.request
+        key = self._parts.keeper.key(question, decision.route, live.version)
         return Job(
             request_id=arrival.request_id,
             at_us=at_us,
@@ -151,8 +153,19 @@ class ChatEndpoint:
             cache_key=key,
             candidates_json=candidates_json,
             drops_json=drops_json,
-            tags_json=tags_json(tags),
+            tags_json=tags_json(question.tags),
+            remembered=remember(question, decision, world.version),
         )
+
+    async def _question(self, scope: Scope, request: ChatRequest, caller: Caller, world: World, at_us: int) -> Question:
+        """Raises GatewayError for a route that is none, and for terms that cannot be had."""
+        tags = tags_of(scope, request)
+        route = find_route(world, caller, request.model)
+        terms = read_terms(terms_given(scope), world.words)
+        signals = await self._parts.moment.signals(
+            route, request, caller, world, terms=terms, tags=tags, at_us=at_us
+        )  # fmt: skip
+        return Question(route, request, caller, signals, terms, tags)
 
     def _refuse_overload(self, max_concurrency: int) -> None:
         if self.in_flight > max_concurrency:
@@ -228,7 +241,7 @@ class ChatEndpoint:
         route, world = job.decision.route, live.world
         if route.step_down is None:
             return []
-        signals = Signals(now=job.decision.now, seed=dice(), unhealthy=self._parts.health.unhealthy())
+        signals = msgspec.structs.replace(job.decision.signals, unhealthy=self._parts.health.unhealthy())
         lesser = decide(
             world.routes[route.step_down.to], job.request, world.market, signals, jurisdictions=job.caller.jurisdictions
         )
