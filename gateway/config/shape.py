@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, WithJsonSchema
 
-from gateway.core.route import Delivery, FloorMeaning
+from gateway.core.route import FloorMeaning
 from gateway.core.world import DEFAULT_ORGANISATION
 from gateway.policies import POLICIES
 
@@ -147,15 +147,15 @@ class RouteKeys(Keys):
     max_output_tokens: Count | None = Field(
         default=None, description="The output limit of requests under a hard budget that state none."
     )
+    delivery: DeliveryWord = Field(
+        default="stream",
+        description="Of streams. stream: as it comes; whole: once it is complete, so that a broken one is made again.",
+    )
     step_down: StepDownKeys | None = Field(
         default=None, description="Go by another route's rules while a budget is nearly used up."
     )
     when: list[WhenKeys] = Field(
         default=[], description="Go by another route's rules under conditions; the first that holds counts."
-    )
-    delivery: DeliveryWord = Field(
-        default=Delivery.STREAM,
-        description="How a stream reaches the caller. stream: as it comes; whole: once it is complete.",
     )
 
 

@@ -92,6 +92,36 @@ class Upstream(Protocol):
     async def close(self) -> None: ...
 
 
+class CircuitState(msgspec.Struct, frozen=True, array_like=True):
+    """A model's circuit as workers tell one another: durations only, for the clocks of machines differ.
+
+    mark: names this state; replaces: the mark of the state that it follows, "" for none; open: false when an answer has
+    closed it; left_ms: until it may be tried again, negative since then; firm: its provider asked for the pause.
+    """
+
+    model: str
+    mark: str
+    replaces: str
+    open: bool
+    opened_ago_ms: int = 0
+    left_ms: int = 0
+    openings: int = 0
+    firm: bool = False
+    reason: str = ""
+
+
+class CircuitBook(Protocol):
+    """What one worker knows of circuits, and how it hears of the others'. Never waits."""
+
+    def unsaid(self) -> list[CircuitState]:
+        """What has changed here and the others have not been told."""
+        ...
+
+    def hear(self, said: Sequence[CircuitState], states: Sequence[CircuitState]) -> None:
+        """What was `said` has been told; `states` are all circuits that are open now, whoever opened them."""
+        ...
+
+
 class CachedAnswer(msgspec.Struct, frozen=True):
     """A kept answer with all that a ledger row of a hit needs. `team` is checked again when it is read."""
 

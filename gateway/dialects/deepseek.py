@@ -7,6 +7,7 @@ passed back"). Where another provider gave that answer there is none, and a blan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -29,6 +30,7 @@ _EFFORTS = {b'"minimal"': b'"low"', b'"medium"': b'"high"', b'"xhigh"': b'"high"
 _DISABLED = msgspec.Raw(b'{"type":"disabled"}')
 _BLANK = msgspec.Raw(b'" "')
 _NO_REASONING = (b"null", b'""')
+_TOO_LONG = re.compile("maximum context length")  # under the code of every other mistake in a request
 
 
 class DeepSeek:
@@ -62,7 +64,7 @@ class DeepSeek:
         return disjoint(tokens, cached=tokens.prompt.cached_tokens if hits is None else hits)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        return error_from(status, headers, body, self.name)
+        return error_from(status, headers, body, self.name, too_long=_TOO_LONG)
 
 
 def _say_effort(fields: Fields) -> None:

@@ -22,7 +22,11 @@ from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
 from .history import Fields, adapt, drop, each_call, inner
-from .shape import capped, disjoint, error_from, fields_for, read_tokens
+from .shape import MOST_RETRY_AFTER_S, capped, disjoint, error_from, fields_for, read_tokens
+
+# google.rpc.RetryInfo, among the details of an error; the header does not always come with it.
+_RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"(\d{1,9}(?:\.\d{1,9})?)s"')
+_TOO_LONG = re.compile("input token count .* exceeds the maximum number of tokens allowed")
 
 # How long is not published; the shortest prompts that are cached are those of litellm's price map, 2026-11-23.
 _CACHE = PromptCache(least_tokens=4_096)
@@ -57,7 +61,10 @@ class Google:
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         if status == 400 and b"API_KEY_INVALID" in body:
             status = 401  # a bad key is the operator's affair, whatever number it comes under
-        return error_from(status, headers, body, self.name)
+        error = error_from(status, headers, body, self.name, too_long=_TOO_LONG)
+        if error.retryable and error.retry_after_s is None and (told := _RETRY_DELAY.search(body)) is not None:
+            error.retry_after_s = min(float(told[1]), MOST_RETRY_AFTER_S)
+        return error
 
 
 def _adapt(fields: Fields, history: History, model: Model, warm: Warm | None) -> None:

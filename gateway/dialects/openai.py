@@ -19,13 +19,17 @@ from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
 from .history import Fields, adapt, drop, each_call
-from .shape import capped, disjoint, error_from, fields_for, pop_limit, read_tokens
+from .shape import capped, disjoint, error_from, fields_for, pop_limit, read_error, read_tokens
 
 # These refuse `max_tokens` and want `max_completion_tokens`, which means the same for the caller.
 _RENAMED_LIMIT = re.compile(r"(gpt-[5-9]|o\d)")
 
 # platform.openai.com/docs/guides/prompt-caching: from 1,024 tokens on, in steps of 128, until 5 to 10 minutes unused.
 _CACHE = PromptCache(least_tokens=1_024, step=128)
+
+
+# It has a code of its own for it; the servers that copy the wire, and those behind litellm, have only these words.
+_TOO_LONG = re.compile("maximum context length|context window|prompt is too long", re.IGNORECASE)
 
 
 class OpenAI:
@@ -55,7 +59,10 @@ class OpenAI:
         return disjoint(tokens, cached=tokens.prompt.cached_tokens, written=tokens.prompt.cache_write_tokens)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        return error_from(status, headers, body, self.name)
+        found = read_error(body) if status == 429 else None
+        if found is not None and found.code == "insufficient_quota":
+            status = 402  # no rate that recovers by itself: the balance is used up
+        return error_from(status, headers, body, self.name, too_long=_TOO_LONG)
 
 
 def _only_known(_: int, message: Fields) -> bool:

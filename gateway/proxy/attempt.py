@@ -44,6 +44,7 @@ class Job(msgspec.Struct, frozen=True):
     drops_json: str
     tags_json: str = "{}"
     remembered: str = ""
+    whole: bool = False  # a stream is delivered once it is complete
 
 
 _NOT_BILLED = frozenset({"unreachable", "not_sent", "in_band_error"})
@@ -118,6 +119,11 @@ class Attempt:
     def request_saved(self) -> int:
         """The request against its baseline, in nano-dollars, signed: wasted attempts are in it."""
         return 0 if self.baseline is None else self.baseline.cost - self.request_cost
+
+    @property
+    def read_on(self) -> bool:
+        """Without a client: whether the provider bills the whole answer anyway, so that its cost is worth knowing."""
+        return not self.target.provider.abort_stops_billing
 
     @property
     def began_s(self) -> float:

@@ -90,7 +90,7 @@ async def replay(job: Job, kept: CachedAnswer, target: Target, reply: Reply, boo
     reply.headers.append((b"age", str(age_s).encode()))
     try:
         if job.request.stream:
-            await reply.start_stream(lambda: None)
+            await reply.start_stream()
             await reply.write(cut_stream(kept.body, include_usage=job.request.include_usage))
             await reply.end_stream(DONE)
         else:

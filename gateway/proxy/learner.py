@@ -44,15 +44,16 @@ _Asked = tuple[str, tuple[str, ...], str]
 class _Snapshot:
     """What was learned, and the answers to what is asked of it: swapped by one reference."""
 
-    world: World
+    world: World | None  # None before it was first asked
     learned: Learned
     estimates: dict[_Asked, tuple[Route, Mapping[str, Estimate]]] = field(default_factory=dict)
 
     def of(self, route: Route, kind: str) -> Mapping[str, Estimate]:
         asked = (route.name, route.candidates, kind)
-        found = self.estimates.get(asked)
+        found, world = self.estimates.get(asked), self.world
         if found is None:
-            found = self.estimates[asked] = (route, self.learned.estimates(route, kind, self.world))
+            assert world is not None
+            found = self.estimates[asked] = (route, self.learned.estimates(route, kind, world))
         return found[1]
 
 
@@ -84,7 +85,7 @@ class Learner:
         self._present: Tallies = {}
         self._past_of: tuple[bool, int] | None = None
         self._rounds = 0
-        self._snapshot = _Snapshot(world(), Learned(0))
+        self._snapshot = _Snapshot(None, Learned(0))
         self._task: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="learner")
         self._away = False

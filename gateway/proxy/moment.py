@@ -18,6 +18,7 @@ from gateway.core.terms import Terms
 from gateway.core.world import Caller, World
 
 from .admission import Admissions
+from .attempt import Attempt, Job
 from .clock import dice, instant
 from .health import Health
 
@@ -40,6 +41,10 @@ class Conversations(Protocol):
 
     async def find(self, request: ChatRequest, caller: Caller) -> Warm | None: ...
 
+    def keep(self, job: Job, attempt: Attempt) -> None:
+        """After an answer; never waits."""
+        ...
+
 
 KindsOf = Callable[[msgspec.Raw], Mapping[str, float]]
 """From the raw messages of a request to what it seems to be, by probability; bounded in time at any length."""
@@ -54,7 +59,7 @@ class Moment:
         self._health = health
         self._admissions = admissions
         self._learned = learned
-        self._conversations = conversations
+        self.conversations = conversations
         self._kinds_of = kinds_of
 
     async def signals(
@@ -69,7 +74,7 @@ class Moment:
             used_percent=self._admissions.used_percent(route, caller, world),
             kinds=kinds,
             estimates=self._learned.estimates(route, likeliest(terms.kind or route.kind, kinds)[0][0]),
-            warm=await self._conversations.find(request, caller),
+            warm=await self.conversations.find(request, caller),
         )
 
     def _kinds(

@@ -62,6 +62,9 @@ class Google:
             return Refusal(401, "Missing or invalid Authorization header.")
         return Refusal(401, "API key not valid. Please pass a valid API key.")
 
+    def too_long(self) -> Refusal:
+        return Refusal(400, "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576).")
+
     def fault(self, status: int, model: str, retry_after: float) -> Refusal:
         match status:
             case 401:

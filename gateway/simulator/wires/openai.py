@@ -69,6 +69,11 @@ class OpenAI:
         message = f"Incorrect API key provided: {key}. You can find your API key at "
         return Refusal(401, f"{message}https://platform.openai.com/account/api-keys.", code="invalid_api_key")
 
+    def too_long(self) -> Refusal:
+        message = "This model's maximum context length is 128000 tokens. However, your messages resulted in 128001 "
+        message += "tokens. Please reduce the length of the messages."
+        return Refusal(400, message, code="context_length_exceeded", param="messages")
+
     def fault(self, status: int, model: str, retry_after: float) -> Refusal:
         match status:
             case 401:
