@@ -171,7 +171,8 @@ def run(way: Way, market: Market, conversations: list[list[Turn]]) -> Tally:
             count(tally, world, chosen, turn, last)
             world.seen[chosen.model.id] = (turn.prompt, turn.at)
             last = chosen.model.id
-            known = answered(last, turn.prompt, world.rule(last), TALK, warm, now_us) if way.warm else None
+            held = world.rule(last).after(last, prompt=turn.prompt, size=request.prompt_bytes, now_us=now_us)
+            known = answered(held, TALK, warm) if way.warm else None
     return tally
 
 

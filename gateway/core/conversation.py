@@ -81,6 +81,10 @@ class PromptCache(msgspec.Struct, frozen=True, gc=False):
         """How many tokens of such a prompt are found again."""
         return prompt - prompt % self.step if prompt >= self.least_tokens else 0
 
+    def after(self, model: str, *, prompt: int, size: int, now_us: int) -> Held:
+        """What a model's cache holds after a prompt of so many tokens, and so many bytes."""
+        return Held(model, size * self.holds(prompt) // max(prompt, 1), now_us + self.keeps_s * 1_000_000)
+
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _HEAD = ("tools", "functions", "response_format")
@@ -129,29 +133,26 @@ def fingerprint(key: bytes, *, organisation: str, team: str, said: bytes) -> str
     return hmac.digest(key, b"".join(parts), "sha256")[:16].hex()
 
 
-def answered(
-    model: str, prompt: int, cache: PromptCache, conversation: Conversation, warm: Warm | None, now_us: int
-) -> Turn:
-    """The turn that `model` has just answered; prompt: the tokens it has read. warm: what was known before."""
-    by = Held(model, cache.holds(prompt), now_us + cache.keeps_s * 1_000_000)
+def answered(by: Held, conversation: Conversation, warm: Warm | None) -> Turn:
+    """The turn that was just answered. warm: what was known before."""
     if warm is None:
         # What was said by nobody known was sent as it came, and the model took it: that counts as the model's own.
         return Turn(by, conversation.head)
-    own_from = warm.own_from if base(warm.model) == base(model) else conversation.messages
-    known = (Held(warm.model, warm.tokens, warm.until_us), *warm.others)
-    others = tuple(one for one in known if one.model != model and one.tokens)[:MOST_OTHERS]
+    own_from = warm.own_from if base(warm.model) == base(by.model) else conversation.messages
+    known = (Held(warm.model, warm.prompt_bytes, warm.until_us), *warm.others)
+    others = tuple(one for one in known if one.model != by.model and one.prompt_bytes)[:MOST_OTHERS]
     return Turn(by, conversation.head, own_from, others)
 
 
 def warmth(turn: Turn, history: History, conversation: Conversation, now_us: int) -> Warm | None:
     """What a remembered turn means for the next one; None when it means nothing."""
     by, same = turn.by, turn.head == conversation.head  # with other tools it is another prompt from its start
-    tokens = by.tokens if same and now_us < by.until_us else 0
+    held = by.prompt_bytes if same and now_us < by.until_us else 0
     others = tuple(one for one in turn.others if now_us < one.until_us) if same else ()
     locked = history.in_loop or history.held
-    if not tokens and not others and not locked and not history.bound:
+    if not held and not others and not locked and not history.bound:
         return None
-    return Warm(by.model, tokens, locked, turn.own_from, by.until_us, others)
+    return Warm(by.model, held, locked, turn.own_from, by.until_us, others)
 
 
 def base(model: str) -> str:

@@ -215,7 +215,7 @@ def expected_cached(model: Model, prompt: int, estimate: Estimate, warm: Warm | 
     """How many prompt tokens its provider's cache is expected to know."""
     if warm is None:
         return int(prompt * estimate.cached_share)
-    return min(warm.at(model.id), prompt)
+    return min(int(warm.at(model.id) * estimate.tokens_per_byte), prompt)
 
 
 def expected_usage(model: Model, route: Route, request: ChatRequest, estimate: Estimate) -> Usage:

@@ -47,7 +47,8 @@ class Affinity:
             return
         conversation = request.conversation
         cache = attempt.target.dialect.prompt_cache(model)
-        turn = answered(model.id, attempt.usage.prompt, cache, conversation, job.decision.signals.warm, now_us())
+        held = cache.after(model.id, prompt=attempt.usage.prompt, size=request.prompt_size, now_us=now_us())
+        turn = answered(held, conversation, job.decision.signals.warm)
         # Not by the finish reason: there are providers that end a tool call with "stop".
         ttl_s = max(cache.keeps_s, LOOP_S) if Capability.TOOLS in request.needs else cache.keeps_s
         self._store.keep(self._name(job.caller, conversation.whole), turn, ttl_s)

@@ -148,8 +148,9 @@ def test_a_remembered_turn_survives_its_encoding():
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=Turn) == one
 
 
-def after(model: str, warm: Warm | None, prompt: int = 5_000) -> Turn:
-    return answered(model, prompt, CACHE, asked(*[ASK, ANSWER] * 3, MORE).conversation, warm, AT_US)
+def after(model: str, warm: Warm | None) -> Turn:
+    held = CACHE.after(model, prompt=1_250, size=5_000, now_us=AT_US)
+    return answered(held, asked(*[ASK, ANSWER] * 3, MORE).conversation, warm)
 
 
 def test_answers_are_a_models_own_from_where_it_took_over():
@@ -173,6 +174,14 @@ def test_only_so_many_models_are_remembered_and_none_that_knows_nothing():
 
     assert [one.model for one in after("c/1", warm).others] == ["b/0", "b/1", "b/2"]
     assert len(after("c/1", warm).others) == MOST_OTHERS
+
+
+def test_what_a_cache_holds_is_kept_as_its_part_of_the_prompts_bytes():
+    steps = PromptCache(least_tokens=1_024, step=128, keeps_s=60)
+
+    assert steps.after("a/1", prompt=1_200, size=6_000, now_us=AT_US) == Held("a/1", 5_760, later(60))
+    assert steps.after("a/1", prompt=1_000, size=6_000, now_us=AT_US).prompt_bytes == 0
+    assert steps.after("a/1", prompt=0, size=0, now_us=AT_US).prompt_bytes == 0
 
 
 @pytest.mark.parametrize(("prompt", "held"), [(1_023, 0), (1_024, 1_024), (1_151, 1_024), (1_152, 1_152)])
