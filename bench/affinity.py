@@ -42,8 +42,8 @@ ROUTES = Path(__file__).resolve().parent / "routes.yaml"
 KEYS = dict.fromkeys(("OPENAI_API_KEY", "DEEPSEEK_API_KEY", "GEMINI_API_KEY"), "sk-affinity")
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 POOL = (
-    "deepseek/deepseek-flash", "deepseek/deepseek-v4-pro", "google/gemini-3-flash-preview", "google/gemini-3.5-flash",
-    "openai/gpt-5.6-luna", "openai/gpt-5.6-terra",
+    "deepseek/deepseek-flash", "deepseek/deepseek-v4-pro", "google/gemini-3-flash-preview",
+    "google/gemini-3.5-flash@high", "openai/gpt-5.6-luna@xhigh", "openai/gpt-5.6-terra@xhigh",
 )  # fmt: skip
 FLOORS = {"code": 75.0, "reasoning": 80.0, "writing": 80.0, "extraction": 73.0, "maths": 88.0, "overall": 60.0}
 KINDS = tuple(FLOORS)
