@@ -19,6 +19,7 @@ from collections.abc import Mapping
 import msgspec
 
 from .candidate import Held, Warm
+from .catalog import EFFORTS
 
 WORTH_BYTES = 2_000
 """A first question shorter than this, without tools, is not remembered: no provider caches less than that is."""
@@ -156,5 +157,6 @@ def warmth(turn: Turn, history: History, conversation: Conversation, now_us: int
 
 
 def base(model: str) -> str:
-    """A model's id without its effort: prompt caches and signatures know no efforts."""
-    return model.partition("@")[0]
+    """A model's id without its effort; other words after an @ are part of its name. Signatures know no efforts."""
+    name, _, effort = model.rpartition("@")
+    return name if effort in EFFORTS else model

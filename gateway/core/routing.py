@@ -19,6 +19,7 @@ import msgspec
 
 from .candidate import Candidate, Drop, Estimate, Signals, Warm
 from .catalog import AUTO, OVERALL, Model
+from .conversation import base
 from .errors import Blame, GatewayError
 from .market import Market
 from .money import Nano, usd
@@ -70,8 +71,10 @@ def decide(
         drops += [Drop(one.model.id, "policy", why) for one in able if one.model.id not in kept]
     if fallbacks:
         ranked += judge.admitted([name for name in fallbacks if name not in names])
-    if signals.warm is not None and signals.warm.locked:
-        ranked.sort(key=lambda one: one.model.id != signals.warm.model)  # type: ignore[union-attr]  # it is not None
+    warm = signals.warm
+    if warm is not None and warm.locked:
+        maker = base(warm.model)  # what it left in the messages it can read at any effort
+        ranked.sort(key=lambda one: (one.model.base != maker, one.model.id != warm.model))
     return Decision(route=route, candidates=tuple(ranked), drops=tuple(drops), signals=signals, kind=judge.kind)
 
 

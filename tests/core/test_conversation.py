@@ -157,6 +157,7 @@ def test_answers_are_a_models_own_from_where_it_took_over():
     assert after("google/new", None).own_from == 0
     assert after("google/new@low", Warm("google/new@high", 0, own_from=3)).own_from == 3
     assert after("google/new", Warm("openai/big", 0, own_from=3)).own_from == 7
+    assert after("google/new@2024", Warm("google/new@2025", 0, own_from=3)).own_from == 7
 
 
 def test_who_answered_earlier_still_knows_what_it_has_read():

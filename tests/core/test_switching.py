@@ -75,6 +75,17 @@ def test_a_tool_loop_stays_whatever_it_costs(here, there, warm):
     assert decision.candidates[0].model.id == HERE.id
 
 
+def test_a_tool_loop_stays_with_its_model_when_the_caller_asks_for_another_effort():
+    shop = market((100, 10, 100), (1, 0, 1), outputs=(500, 500))
+    low, high = (replace(HERE, id=f"{HERE.id}@{effort}", effort=effort) for effort in ("low", "high"))
+    shop = replace(shop, models={**shop.models, low.id: low, high.id: high})
+    asked = msgspec.structs.replace(chat(), effort="low")
+    signals = Signals(now=NOW, warm=Warm(high.id, 0, locked=True))
+
+    assert decide(ROUTE, asked, shop, signals).candidates[0].model.id == low.id
+    assert decide(ROUTE, chat(), shop, signals).candidates[0].model.id == HERE.id
+
+
 def test_a_locked_conversation_moves_when_its_model_cannot_serve():
     signals = Signals(now=NOW, warm=Warm(HERE.id, 9_000, locked=True), unhealthy={HERE.id: "down"})
 

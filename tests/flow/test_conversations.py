@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.core.world import key_digest
 from gateway.dialects import DIALECTS
 from gateway.simulator import PriceData, Simulator
 from gateway.stores.embedded import EmbeddedStore
+from gateway.stores.warmth import PREFIX
 from tests.core.market import model
 from tests.flow.world import PRICES, ROUTES, env
 from tests.running import RunningGateway
@@ -187,3 +189,32 @@ async def test_signatures_of_one_model_do_not_stop_the_next_one(river):
         talk.say(MORE)
 
     assert {line.status for line in sim.bill} == {200}
+
+
+async def test_a_question_that_nothing_follows_leaves_no_trace(tmp_path):
+    async with AsyncExitStack() as stack:
+        sim = await stack.enter_async_context(Simulator(PRICES_HERE))
+        store = await stack.enter_async_context(EmbeddedStore(tmp_path / "store"))
+        (tmp_path / "gateway").mkdir()
+        gateway = RunningGateway(tmp_path / "gateway", ROUTES_HERE, {**env(sim), "REDIS_URL": store.url})
+        await asyncio.to_thread(gateway.start)
+        stack.push_async_callback(asyncio.to_thread, gateway.stop)
+        redis = await stack.enter_async_context(Redis.from_url(store.url))
+
+        async def noted(*messages: dict[str, Any], **fields: Any) -> tuple[int, int]:
+            """Notes in the store after this request, and look-ups that it made."""
+            before = await gets()
+            await Talk(gateway, *messages).ask(**fields)
+            await asyncio.sleep(0.2)  # they are written beside the reply
+            return len(await redis.keys(f"{PREFIX}*")), await gets() - before
+
+        async def gets() -> int:
+            return int((await redis.info("commandstats")).get("cmdstat_get", {"calls": 0})["calls"])
+
+        answer = {"role": "assistant", "content": "So."}
+        assert await noted(SHORT) == (0, 0)
+        assert await noted(LONG) == (1, 0)
+        assert await noted(SHORT, tools=[TOOL]) == (2, 0)
+        assert await noted(SHORT, answer, MORE) == (3, 0)  # known here: the question with tools began alike
+        assert await noted(MORE, answer, MORE) == (4, 1)
+        assert await noted(MORE, answer, SHORT) == (5, 0)  # examples before a question are looked for once
