@@ -151,7 +151,7 @@ def test_a_past_decision_is_told_with_the_moment_it_was_made_in():
     assert past.moment.estimates["deepseek/flash"].answers == 9
     said = render_past(past)
     for told in ("the same", "openai/big was set aside: 5 faults in a row",
-                 "500 tokens of it were warm at deepseek/flash", "it seemed to be: code 75%, chat 25%",
+                 "500 bytes of it were warm at deepseek/flash", "it seemed to be: code 75%, chat 25%",
                  "deepseek/flash was known by 9 answers: 120 tokens of output",
                  "40 % of its fullest budget was used", "cost $0.000386400"):  # fmt: skip
         assert told in said
