@@ -40,6 +40,7 @@ SHIPPED_ROUTES = Path(__file__).with_name("routes.yaml")
 """The routes.yaml that ships: in a checkout a link to the one at its root."""
 
 DEFAULT_ROUTES = Path("routes.yaml")
+_NOWHERE = "https://nowhere.invalid"
 _NO_ROUTES = f"no such file; name another, or begin with the shipped one: cp {SHIPPED_ROUTES} {{}}"
 
 
@@ -127,6 +128,31 @@ def build(texts: Texts, env: Mapping[str, str], *, now: datetime, kinds: Collect
     about, and holidays that end too soon are refused. kinds: the task kinds that requests are told apart by.
     Raises ConfigError with every mistake found.
     """
+    return _build(texts, env, now=now, kinds=kinds)
+
+
+def rebuilt(texts: Texts, modes: Mapping[str, Mode], *, at: datetime) -> World:
+    """The world that these texts made at an earlier instant, without the environment of then: it has no callers.
+
+    Its base URLs are none, and its version is another. Raises ConfigError for what is no longer understood.
+    """
+    sources = [Source(*text) for text in texts.books]
+    books = [file for source in sources if (file := _file(source, BookFile)) is not None]
+    routes = _file(Source(*texts.routes), RoutesFile)
+    keys = [*(book.keys.provider for book in books), *(() if routes is None else routes.keys.providers.values())]
+    env = {one.base_url_env: _NOWHERE for one in keys if one.base_url_env}
+    return _build(texts, env, now=at, kinds=KINDS, modes=modes).world
+
+
+def _build(
+    texts: Texts,
+    env: Mapping[str, str],
+    *,
+    now: datetime,
+    kinds: Collection[str],
+    modes: Mapping[str, Mode] | None = None,
+) -> Loaded:
+    """modes: those of an earlier time, whose team keys nobody knows any more; None: as the environment has it."""
     book_sources = [Source(*text) for text in texts.books]
     routes_source = Source(*texts.routes)
     sources = [*book_sources, routes_source]
@@ -141,7 +167,8 @@ def build(texts: Texts, env: Mapping[str, str], *, now: datetime, kinds: Collect
         raise ConfigError(mistake for source in sources for mistake in source.mistakes)
     catalogue = build_catalogue(books, routes, env, kinds)
     prices = build_prices(books, routes, reviewed, catalogue.names, now)
-    modes = provider_modes(catalogue.providers, env)
+    past = modes is not None
+    modes = modes or provider_modes(catalogue.providers, env)
     market = Market(
         models=catalogue.models,
         providers=catalogue.providers,
@@ -154,7 +181,7 @@ def build(texts: Texts, env: Mapping[str, str], *, now: datetime, kinds: Collect
         market=market,
         routes=build_routes(routes, catalogue),
         direct=direct_routes(routes.keys.defaults, catalogue),
-        callers=build_callers(routes, teams, env),
+        callers={} if past else build_callers(routes, teams, env),
         server=_server(routes.keys.server),
         teams=teams,
         rules=build_rules(routes, catalogue),
@@ -164,7 +191,7 @@ def build(texts: Texts, env: Mapping[str, str], *, now: datetime, kinds: Collect
     mistakes = [mistake for source in sources for mistake in source.mistakes]
     if mistakes:
         raise ConfigError(mistakes)
-    warnings = find_warnings(books, routes, reviewed, world, modes, env, now)
+    warnings = () if past else find_warnings(books, routes, reviewed, world, modes, env, now)
     return Loaded(world, warnings, modes, texts, _refresh(texts.routes), tuple(kinds))
 
 

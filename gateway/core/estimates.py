@@ -60,7 +60,10 @@ class Learned:
         self._buckets: dict[_Place, dict[int, Sum]] = defaultdict(lambda: defaultdict(Sum))
         self._factors: dict[str, Factors] = {}
         self._kinds: dict[str, set[str]] = defaultdict(set)  # by model, of which its answers were graded
+        self._efforts: dict[str, set[str]] = defaultdict(set)  # by plain model, the ids with effort that have answered
         if sums is not None:
+            for name, ids in sums._efforts.items():
+                self._efforts[name] |= ids
             for name, kinds in sums._kinds.items():
                 self._kinds[name] |= kinds
             for place, one in sums._sums.items():
@@ -82,6 +85,8 @@ class Learned:
                 self._count(self._sums[place], weight, n, total, base)
             if what == "grade":
                 self._kinds[model].add(kind)
+            elif what == "out" and "@" in model:
+                self._efforts[model.partition("@")[0]].add(model)
             if what in _IN_BUCKETS:
                 self._count(self._buckets[what, route, kind, model][bucket], weight, n, total, base)
 
@@ -100,7 +105,7 @@ class Learned:
         floor = _strictest(rules, kind)
         kinds = _kinds_weighed(rules, kind)
         found = {}
-        for name in _names(rules, world):
+        for name in self._names(rules, world):
             estimate = self._estimate(name, route, kind, kinds, floor, world)
             if estimate is not None:
                 found[name] = estimate
@@ -109,17 +114,31 @@ class Learned:
     def lengths(self, route: Route, kind: str, world: World) -> Mapping[str, Length]:
         """How long answers of this route and kind were, by model id; only where there are some."""
         found = {}
-        for name in _names(reachable(route, world), world):
+        for name in self._names(reachable(route, world), world):
             buckets = self._buckets.get(("out", route.name, kind, name))
             if buckets:
                 n = self._of("out", route.name, kind, name).n
                 found[name] = Length(_whole(n), round(quantile(buckets, 0.5)), round(quantile(buckets, 0.95)))
         return found
 
+    def _names(self, rules: Iterable[Route], world: World) -> Iterable[str]:
+        """Every model that may be weighed: those named, and the same at another effort, which a request may ask for."""
+        models = world.market.models
+        named: dict[str, None] = {}
+        for one in rules:
+            named.update(dict.fromkeys((*one.candidates, *one.fallbacks)))
+            if one.baseline is not None:
+                named[one.baseline] = None
+        for base in {models[name].base for name in named if name in models}:
+            named.update(dict.fromkeys(sorted(self._efforts.get(base, ()))))
+        return [name for name in named if name in models or name.partition("@")[0] in models]
+
     def _estimate(
         self, name: str, route: Route, kind: str, kinds: frozenset[str] | None, floor: float | None, world: World
     ) -> Estimate | None:
-        model, prior = world.market.models[name], world.market.priors[name]
+        market = world.market
+        known = name if name in market.models else name.partition("@")[0]
+        model, prior = market.models[known], market.priors[known]
         written = self._of("out", "", "", name)
         prompts, hits = self._of("in", "", "", model.base), self._of("hit", route.name, "", model.base)
         graded = self._of("grade", "", "", name)
@@ -236,21 +255,6 @@ def reachable(route: Route, world: World) -> tuple[Route, ...]:
                 found[name] = world.routes[name]
                 left.append(found[name])
     return tuple(found.values())
-
-
-def _names(rules: Iterable[Route], world: World) -> Iterable[str]:
-    """Every model that may be weighed: those named, and the same at another effort, which a request may ask for."""
-    models = world.market.models
-    named: dict[str, None] = {}
-    for one in rules:
-        named.update(dict.fromkeys((*one.candidates, *one.fallbacks)))
-        if one.baseline is not None:
-            named[one.baseline] = None
-    bases = {models[name].base for name in named}
-    for name, model in models.items():
-        if model.effort is not None and model.base in bases:
-            named[name] = None
-    return [name for name in named if name in models]
 
 
 def _strictest(rules: Iterable[Route], kind: str) -> float | None:

@@ -132,7 +132,7 @@ class _Judge:
             return Drop(name, "capability", f"has no {missing}")
         if model.deprecated_on is not None and now.date() >= model.deprecated_on:
             return Drop(name, "deprecated", f"its provider retired it on {model.deprecated_on}")
-        estimate = signals.estimates.get(name) or market.priors[name]
+        estimate = self._expected_of(model)
         prompt = request.prompt_tokens(estimate.tokens_per_byte)
         if prompt > model.context_tokens:
             return Drop(name, "context", f"about {prompt} prompt tokens, it takes {model.context_tokens}")
@@ -151,6 +151,15 @@ class _Judge:
             return Drop(name, "unhealthy", signals.unhealthy[model.base])
         expected = Usage(prompt - cached, cached, 0, output)
         return Candidate(model, price, expected, cost, score, estimate.seconds(output), estimate.answers)
+
+    def _expected_of(self, model: Model) -> Estimate:
+        """At the effort that is asked for, where its answers are known, though the model is no candidate of its own."""
+        learned, found, asked = self._signals.estimates, None, self._request.effort
+        if learned:
+            if asked is not None and model.effort is None:
+                found = learned.get(f"{model.id}@{asked}")
+            found = found or learned.get(model.id)
+        return found or self._market.priors[model.id]
 
     def _under_floor(self, score: float | None, estimate: Estimate) -> str | None:
         """Why a model with this expected score may not serve, if it may not."""
