@@ -22,6 +22,7 @@ from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation
 from gateway.core.world import Caller, World
 
+from .config import ConfigParts, config_routes
 from .keys import KeyParts, key_routes
 
 QUERY_DEADLINE_S = 30.0
@@ -60,6 +61,7 @@ class AdminParts:
     metrics_type: str
     readiness: Callable[[], Mapping[str, Any]]
     keys: KeyParts
+    configs: ConfigParts
 
 
 class _Out(Response):
@@ -77,6 +79,7 @@ def create_api(parts: AdminParts, *, version: str) -> FastAPI:
     _install_models(api, parts)
     _install_admin(api, parts)
     api.include_router(key_routes(parts.keys, parts.authorise_admin))
+    api.include_router(config_routes(parts.configs, parts.authorise_admin))
     return api
 
 

@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+from .catalog import AUTO
 from .errors import Blame, GatewayError
 from .money import Nano, nano_from_usd, usd
 from .route import Delivery, Policy, Route
@@ -159,6 +160,12 @@ def _loosened(route: Route, terms: Terms) -> list[tuple[str, str]]:
     found = []
     if terms.policy is not None and terms.policy != route.policy.name:
         found.append(("policy", f"its policy is {route.policy.name}"))
+    floor = route.floor_for(route.kind)
+    # Where each request is judged by its own kind, the caller's word for it is what was asked for.
+    if terms.kind is not None and terms.floor is None and floor is not None and route.kind != AUTO:
+        other = route.floor_for(terms.kind)
+        if other is None or other < floor:
+            found.append(("kind", f"its floor for {route.kind} is {floor:g}"))
     strictest = max(route.floors.values(), default=None)
     if terms.floor is not None and strictest is not None and terms.floor < strictest:
         found.append(("quality-floor", f"its floor is {strictest:g}"))

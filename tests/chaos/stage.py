@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import statistics
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -192,6 +193,10 @@ def compare(folder: Path, sim: Simulator, rows: list[dict] | None = None) -> Boo
         bill_nano=sum(line.cost_nano for line in sim.bill),
         outcomes=Counter(row["outcome"] for row in rows), unbilled_settled=unbilled,
     )  # fmt: skip
+
+
+def percentile(values: list[float], at: int) -> float:
+    return statistics.quantiles(values, n=100)[at - 1]
 
 
 class Verdict:
