@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
-T = TypeVar("T")
-
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """right: per model whether its answer to this text was good (1) or not (0); models nobody asked are left out."""
+    """group: rows that resemble one another have the same, so that none of them tests what another taught.
+
+    right: per model whether its answer to this text was good (1) or not (0); models nobody asked are left out.
+    """
 
     text: str
     kind: str
+    group: str = ""
     right: dict[str, int] = {}
 
 
@@ -51,13 +53,27 @@ def _row(line: bytes, where: str) -> Row:
     return row
 
 
-def divided(items: Sequence[T], shares: Sequence[float], seed: int) -> list[list[T]]:
-    """The items in parts of these sizes, by a seeded draw; the last part has what is left."""
-    order = list(items)
-    random.Random(seed).shuffle(order)
-    parts, start = [], 0
-    for share in shares[:-1]:
-        end = start + round(share * len(order))
-        parts.append(order[start:end])
-        start = end
-    return [*parts, order[start:]]
+def divided(rows: Sequence[Row], shares: Sequence[float], seed: int) -> list[list[Row]]:
+    """The rows in parts of these shares, by a seeded draw that keeps the rows of a group together.
+
+    Within each kind by itself, so that every part knows every kind.
+    """
+    groups: dict[str, dict[str, list[Row]]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault(row.kind, {}).setdefault(row.group or f"#{number}", []).append(row)
+    dice = random.Random(seed)
+    parts: list[list[Row]] = [[] for _ in shares]
+    for kind in sorted(groups):
+        members = list(groups[kind].values())
+        dice.shuffle(members)
+        for number, group in enumerate(members):
+            parts[_part(number / len(members), shares)] += group
+    return parts
+
+
+def _part(position: float, shares: Sequence[float]) -> int:
+    """Which part this position between 0 and 1 falls into."""
+    for number, end in enumerate(accumulate(shares)):
+        if position < end:
+            return number
+    return len(shares) - 1

@@ -18,6 +18,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import yaml
@@ -28,6 +29,10 @@ SEED = 20_260_101
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
+_LONGER_WORD = re.compile(r"[a-z]{4,}")
+_LENGTHS: Mapping[str, tuple[int, ...]] = {"prose": (1, 2, 5), "long": (3, 5, 10, 40)}
+_LANGUAGES = ("en", "en", "en", "en", "en", "en", "en", "en", "de", "fr", "es", "it", "pt", "zh", "ja", "ru")
+_PAYLOADS = frozenset({"topic", "phrase", "record"})
 _HARVESTED = (
     "argparse bisect calendar colorsys configparser copy csv difflib filecmp fnmatch fractions functools glob heapq "
     "inspect json.decoder json.encoder linecache mailbox numbers operator pprint queue random sched shlex shutil "
@@ -54,16 +59,16 @@ class Seeder:
         self.kinds: Mapping[str, list[str]] = seed["kinds"]
         self._slots: dict[str, list[str]] = {name: _listed(values) for name, values in {**seed["slots"], **payloads}.items()}
         self._python = list(_python_functions())
+        self._words = _words(self._slots)
+        self._passages = [part for text in topics.values() for part in text.split("\n\n") if 80 < len(part) and part[0].isupper()]
         self._made: Mapping[str, Callable[[], str]] = {
             "number": lambda: str(dice.randint(11, 9_999)),
             "small": lambda: str(dice.randint(2, 30)),
             "code": self._code,
-            "prose": lambda: self._sentences(1, 5),
-            "long": lambda: self._sentences(4, 40),
         }
 
-    def prompt(self, kind: str) -> str:
-        text = self._filled(self._dice.choice(self.kinds[kind]))
+    def prompt(self, kind: str, template: str) -> str:
+        text = self._filled(template)
         # A greeting before small talk is small talk; elsewhere it says nothing, which is to be learned too.
         if self._dice.random() < 0.12:
             text = self._dice.choice(_PREAMBLES) + text
@@ -80,9 +85,14 @@ class Seeder:
     def _slot(self, name: str, as_written: str) -> str:
         if name in self._made:
             return self._made[name]()
+        if name.startswith("quoted_"):
+            return self._quoted(self._slot(name.removeprefix("quoted_"), as_written))
+        if (length := name.partition("_")[0]) in _LENGTHS:
+            return self._sentences(self._dice.choice(_LENGTHS[length]), name.partition("_")[2])
         if name not in self._slots:
             return as_written
-        return self._filled(self._dice.choice(self._slots[name]))
+        filled = self._filled(self._dice.choice(self._slots[name]))
+        return self._reworded(filled) if name in _PAYLOADS else filled
 
     def _code(self) -> str:
         if self._dice.random() < 0.6:
@@ -90,11 +100,24 @@ class Seeder:
         # Code has brackets of its own, so that only its slots are filled.
         return _SLOT.sub(lambda slot: self._slot(slot[1], slot[0]), self._dice.choice(self._slots["code"]))
 
-    def _sentences(self, least: int, most: int) -> str:
-        source = self._slots["sentence" if self._dice.random() < 0.8 else "sentence_elsewhere"]
-        count = self._dice.randint(least, most)
-        between = self._dice.choice((" ", " ", " ", "\n", "\n\n"))
-        return between.join(self._filled(self._dice.choice(source)) for _ in range(count))
+    def _sentences(self, most: int, language: str) -> str:
+        """Up to so many sentences of a language, as they come or as the library's documentation has them."""
+        if not language and self._dice.random() < 0.2:
+            return self._dice.choice(self._passages)[: most * 120]
+        language = language or self._dice.choice(_LANGUAGES)
+        source = self._slots[f"sentence_{language}" if language != "en" else "sentence"]
+        between = self._dice.choice((" ", " ", " ", "\n", "\n\n")) if language not in ("zh", "ja") else ""
+        count = self._dice.randint(1 if most < 6 else 2, most)
+        return self._quoted(self._reworded(between.join(self._filled(self._dice.choice(source)) for _ in range(count))))
+
+    def _quoted(self, text: str) -> str:
+        """Half of the time in quotes of some kind: they tell nothing of what is wanted."""
+        return self._dice.choice(("{}", "{}", "{}", "{}", '"{}"', '"{}"', "“{}”", "'{}'", "« {} »", "\n\n{}", "\n> {}")).format(text)
+
+    def _reworded(self, text: str) -> str:
+        """Some of its words are others, so that what a text is about teaches nothing of what is to be done with it."""
+        share = self._dice.choice((0.0, 0.3, 0.6))
+        return _LONGER_WORD.sub(lambda word: self._dice.choice(self._words) if self._dice.random() < share else word[0], text)
 
     def _untidy(self, text: str) -> str:
         dice = self._dice
@@ -129,16 +152,24 @@ def _python_functions() -> Iterator[str]:
                 yield inspect.cleandoc("\n" + (ast.get_source_segment(source, node, padded=True) or ""))
 
 
+def _words(slots: Mapping[str, list[str]]) -> list[str]:
+    """Plain words of many subjects: the documentation of Python's language, and all that the slots hold."""
+    texts = [*topics.values(), *(value for values in slots.values() for value in values)]
+    return sorted({word for text in texts for word in _LONGER_WORD.findall(text)})
+
+
 def rows(per_kind: int = PER_KIND, seed: int = SEED) -> Iterator[dict[str, str]]:
-    """Distinct prompts, kind by kind; fewer where the templates do not yield as many."""
-    seeder = Seeder(random.Random(seed))
-    for kind in seeder.kinds:
-        found: dict[str, None] = {}
+    """Distinct prompts, kind by kind; fewer where the templates do not yield as many. Group: the template."""
+    dice = random.Random(seed)
+    seeder = Seeder(dice)
+    for kind, templates in seeder.kinds.items():
+        found: dict[str, str] = {}
         for _ in range(per_kind * 2):
             if len(found) == per_kind:
                 break
-            found[seeder.prompt(kind)] = None
-        yield from ({"text": text, "kind": kind} for text in found)
+            number = dice.randrange(len(templates))
+            found.setdefault(seeder.prompt(kind, templates[number]), f"{kind} {number}")
+        yield from ({"text": text, "kind": kind, "group": group} for text, group in found.items())
 
 
 def main() -> int:

@@ -56,7 +56,9 @@ SHAPE = (
 )  # fmt: skip
 """What the shape figures are, in order. Shares are of the bytes; length and lines are logarithms."""
 
-_MIX = np.uint32(0x9E3779B1)
+END_WORDS = 12
+
+_MIX, _FIRST, _LAST = np.uint32(0x9E3779B1), np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35)
 _LOG_COUNT = (1 + np.log(np.arange(1, HEAD_CHARS * 6))).astype(np.float32)
 
 
@@ -87,10 +89,13 @@ def read(text: str) -> Features:
     words = np.fromiter(map(crc32, _WORD.findall(lowered)), np.uint32)
     pairs = (words[:-1] * _MIX + words[1:]) * _MIX
     signs = np.frombuffer(lowered, np.uint8).astype(np.uint32)
+    # What is wanted is said at the beginning or at the end; what lies between is often what it is to be done to.
+    ends = np.concatenate((words[:END_WORDS] * _FIRST, words[max(END_WORDS, len(words) - END_WORDS) :] * _LAST))
     runs = (signs[:-3] | signs[1:-2] << 8 | signs[2:-1] << 16 | signs[3:] << 24) * _MIX
     found = np.concatenate((
         (words & (WORD_BUCKETS - 1)).astype(np.uint16),
         (pairs >> 18).astype(np.uint16),
+        (ends >> 18).astype(np.uint16),
         (runs >> 18).astype(np.uint16) | np.uint16(WORD_BUCKETS),
     ))  # fmt: skip
     found.sort(kind="stable")  # of 16-bit numbers that is a radix sort
