@@ -35,6 +35,13 @@ LOAD_BATCH = 10_000
 MODELS = [f"{('openai', 'deepseek', 'google')[number % 3]}/model-{number:02}" for number in range(20)]
 OUTCOMES = (["ok", "cached", "aborted", "http_503", "timeout"], [92, 3, 2, 2, 1])
 CANDIDATES = msgspec.json.encode([{"model": model, "expected_nano": 400_000} for model in MODELS[:4]]).decode()
+DECISION = msgspec.json.encode(
+    {"config": "0123456789abcdef", "request": {"model": "route-0", "prompt_bytes": 4800, "needs": ["tools"]},
+     "now": "2026-11-24T12:00:00.123456Z", "seed": 123456789012345,
+     "estimates": {model: {"tokens_per_byte": 0.2513, "output_tokens": 417, "cached_share": 0.312,
+                           "scores": {"overall": 71.25}, "ttft_ms": 412, "tokens_per_s": 88.5, "answers": 1234}
+                   for model in MODELS[:4]}}
+).decode()  # fmt: skip
 
 ONE = SpendRecord(
     attempt_id="", request_id="", attempt=1, at_us=0, route="", policy="cheapest", kind="overall", team="", key_id="",
@@ -44,6 +51,7 @@ ONE = SpendRecord(
     expected_nano=Nano(400_000), cost_nano=Nano(386_400), baseline_model="openai/model-00",
     baseline_price_id="model-00@2026-07-30", baseline_nano=Nano(5_150_001), duration_us=1_234_567, ttft_us=321_000,
     candidates=CANDIDATES, drops="[]", organisation="acme",
+    prompt_bytes=4800, decision=DECISION,
 )  # fmt: skip
 
 

@@ -20,10 +20,12 @@ import msgspec
 
 from gateway.config import Loaded, load
 from gateway.core.cachekey import cache_key
+from gateway.core.candidate import Signals
 from gateway.core.money import Nano
 from gateway.core.records import SpendRecord, State, UsageSource
 from gateway.core.request import ChatRequest, parse_chat
-from gateway.core.routing import Route, Signals, decide
+from gateway.core.route import Route
+from gateway.core.routing import decide
 from gateway.core.sse import StreamScanner
 from gateway.proxy.metrics import Metrics
 

@@ -16,29 +16,36 @@ from typing import Any
 from gateway.admin.api import AdminParts, SpendQuestion, create_api
 from gateway.admin.keys import KeyParts
 from gateway.config import Loaded, PriceRefresher, teams_of
+from gateway.core.candidate import Signals
 from gateway.core.contracts import Target, Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation, explain
 from gateway.core.request import parse_chat
-from gateway.core.routing import Signals, decide
+from gateway.core.routing import decide
 from gateway.core.world import World, key_digest
 from gateway.dialects import DIALECTS
 from gateway.proxy.admission import Admissions
+from gateway.proxy.affinity import Affinity
 from gateway.proxy.chat import ChatEndpoint, Live, Parts, find_route
 from gateway.proxy.clock import now_us, ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
 from gateway.proxy.health import Health
 from gateway.proxy.keeper import Keeper
+from gateway.proxy.learner import Learner
 from gateway.proxy.litellm_upstream import LiteLLMUpstream
 from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
+from gateway.proxy.moment import Moment
 from gateway.proxy.reply import Receive, Reply, Scope, Send
 from gateway.proxy.settle import Booking
 from gateway.proxy.upstream import HttpUpstream
+from gateway.stores.circuits import SharedCircuits
 from gateway.stores.key_table import KeyTable
+from gateway.stores.learned import SqlTallies
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.redis_cache import RedisCache
 from gateway.stores.spend import names_in, period, spend, tags_wanted
 from gateway.stores.spend_text import to_json
+from gateway.stores.warmth import RedisWarmth
 
 from .accounting import Books, open_books
 from .banner import banner
@@ -100,18 +107,29 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         metrics = Metrics(VERSION)
         simulated = bool(shared.simulated)
         books = await stack.enter_async_context(open_books(shared.store_url, world, ledger, simulated=simulated))
-        keeper = Keeper(cache, cache_secret(settings))
+        secret = cache_secret(settings)
+        keeper = Keeper(cache, secret)
         stack.push_async_callback(keeper.close)
         upstreams: dict[str, Upstream] = {"http": HttpUpstream(), "litellm": LiteLLMUpstream()}
         for upstream in upstreams.values():
             stack.push_async_callback(upstream.close)
         health = Health(ticks_s, _models_of(world))
+        circuits = SharedCircuits(shared.store_url, health, simulated=simulated)
+        circuits.start()
+        stack.push_async_callback(circuits.close)
         live = Live(world, _targets(loaded, settings, shared.simulated), simulated)
-        booking, admissions = Booking(books.accounts, metrics), Admissions(books.accounts)
+        learner = Learner(SqlTallies(ledger.engine), lambda: parts.live.world, lambda: simulated, now_us)
+        affinity = Affinity(RedisWarmth(shared.store_url), secret)
+        booking, admissions = Booking(books.accounts, metrics, learner.observe), Admissions(books.accounts)
         keys = KeyTable(ledger.engine, now_us)
         await keys.start()
         stack.push_async_callback(keys.close)
-        parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, metrics, keys)
+        moment = Moment(health, admissions, learner, affinity, lambda _: {})
+        parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, moment, metrics, keys)
+        await learner.start()
+        stack.push_async_callback(learner.close)
+        affinity.start()
+        stack.push_async_callback(affinity.close)
         chat = ChatEndpoint(parts)
         said = banner(settings, loaded, shared.store_says, ledger_says)
         gateway = Gateway(chat, said, loaded, books, ledger, chat, metrics)

@@ -11,11 +11,12 @@ from pathlib import Path
 import msgspec
 
 from gateway.config import ConfigError, load
+from gateway.core.candidate import Signals
 from gateway.core.errors import GatewayError
 from gateway.core.explain import explain as put_in_words
 from gateway.core.explain import render
 from gateway.core.request import parse_chat
-from gateway.core.routing import Signals, decide
+from gateway.core.routing import decide
 
 from . import add_routes_argument, complain, instant
 

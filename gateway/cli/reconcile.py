@@ -18,9 +18,9 @@ from sqlalchemy import Engine
 
 from gateway.config import ConfigError, load
 from gateway.core.contracts import LedgerUnavailable
+from gateway.core.market import Market
 from gateway.core.money import NANO_PER_USD, nano_from_usd
 from gateway.core.records import SpendRecord
-from gateway.core.routing import Market
 from gateway.finance.attempts import AttemptBills, AttemptReport, compare_attempts, settled_by
 from gateway.finance.invoice import Invoice, InvoiceError, columns_from
 from gateway.finance.names import ModelNames

@@ -19,11 +19,13 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.core.budget import Offline, ScopeKind, Unit
-from gateway.core.catalog import Capability
+from gateway.core.catalog import EFFORTS, Capability
 from gateway.core.money import NANO_PER_USD, Nano, Pico, nano_from_usd, pico_from_usd_per_million
 from gateway.core.pricing import Status
+from gateway.core.route import Delivery, FloorMeaning
 
 from .mistakes import did_you_mean
+from .words import OVERRIDES
 from .yaml_places import as_moment
 
 MAY_BE_NULL = frozenset({"key_env", "effective_until", "deprecated_on", "except_holidays"})
@@ -143,13 +145,26 @@ def _zone(value: object) -> ZoneInfo:
 _HOURS = re.compile(r"([0-9]{2}):([0-5][0-9])-([0-9]{2}):([0-5][0-9])")
 
 
-def _hours(value: object) -> tuple[int, int]:
+def _span(value: object) -> tuple[int, int]:
+    """Minutes of a day; the end may lie before the beginning."""
     found = _HOURS.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise refused(f'is {shown(value)}; hours are written "09:00-12:00"')
     begin, end = (int(found[at]) * 60 + int(found[at + 1]) for at in (1, 3))
     if end > 24 * 60 or begin >= 24 * 60:
         raise refused(f"is {shown(value)}; a day ends at 24:00")
+    return begin, end
+
+
+def _night(value: object) -> tuple[int, int]:
+    begin, end = _span(value)
+    if begin == end:
+        raise refused(f'is {shown(value)}, which is no time at all; the whole day is "00:00-24:00"')
+    return begin, end
+
+
+def _hours(value: object) -> tuple[int, int]:
+    begin, end = _span(value)
     if end <= begin:
         raise refused(f"is {shown(value)}, which ends before it begins; split hours over midnight at 24:00")
     return begin, end
@@ -180,6 +195,10 @@ def url_fault(url: str) -> str | None:
 
 def _floors(value: object) -> object:
     return value if isinstance(value, dict) else {"overall": value}
+
+
+def _one_or_more(value: object) -> object:
+    return value if isinstance(value, list) else [value]
 
 
 def _named(pattern: str, what: str) -> tuple[PlainValidator, WithJsonSchema]:
@@ -217,6 +236,7 @@ BudgetUsd: TypeAlias = Annotated[Nano, PlainValidator(_budget), _PRICE_SCHEMA]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400), BeforeValidator(_number)]
 Score: TypeAlias = Annotated[float, Field(ge=0, le=100), BeforeValidator(_number)]
 TokensPerByte: TypeAlias = Annotated[float, Field(gt=0, le=4), BeforeValidator(_number)]
+Percent: TypeAlias = Annotated[int, Field(gt=0, le=100)]
 Count: TypeAlias = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Day: TypeAlias = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 Instant: TypeAlias = Annotated[
@@ -226,11 +246,16 @@ Zone: TypeAlias = Annotated[ZoneInfo, PlainValidator(_zone), WithJsonSchema({"ty
 Hours: TypeAlias = Annotated[
     tuple[int, int], PlainValidator(_hours), WithJsonSchema({"type": "string", "pattern": f"^{_HOURS.pattern}$"})
 ]
+# Over midnight too: "22:00-06:00" ends on the next day.
+NightHours: TypeAlias = Annotated[
+    tuple[int, int], PlainValidator(_night), WithJsonSchema({"type": "string", "pattern": f"^{_HOURS.pattern}$"})
+]
 Url: TypeAlias = Annotated[str, PlainValidator(_url), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
 Floors: TypeAlias = Annotated[dict[str, Score], Field(min_length=1), BeforeValidator(_floors)]
 
 # A name ends up in headers, metric labels and URLs, so it is plain ASCII.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_NAME_SCHEMA = {"type": "string", "pattern": f"^{_NAME}$"}
 _LONG_NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}"
 
 
@@ -261,3 +286,14 @@ UnitWord: TypeAlias = Annotated[str, *word(Unit)]
 EachWord: TypeAlias = Annotated[str, *word(ScopeKind)]
 ModeWord: TypeAlias = Annotated[str, *word(("hard", "soft"))]
 OfflineWord: TypeAlias = Annotated[str, *word(Offline)]
+EffortWord: TypeAlias = Annotated[str, *word(EFFORTS)]
+FloorMeaningWord: TypeAlias = Annotated[str, *word(FloorMeaning)]
+DeliveryWord: TypeAlias = Annotated[str, *word(Delivery)]
+OverridesWord: TypeAlias = Annotated[str, *word(OVERRIDES)]
+OneOrMoreNames: TypeAlias = Annotated[
+    list[Name],
+    Field(min_length=1),
+    BeforeValidator(_one_or_more),
+    WithJsonSchema({"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA, "minItems": 1}]}),
+]
+"""One word, or a list of them."""

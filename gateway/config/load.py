@@ -6,14 +6,16 @@ The one place of this room that reads files. The instant comes in, for the warni
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.core.routing import Market
+from gateway.core.market import Market
+from gateway.core.terms import Words
 from gateway.core.world import KEYLESS, ServerSettings, World
+from gateway.policies import POLICIES
 
 from .catalogue import build_catalogue
 from .files import File
@@ -28,6 +30,7 @@ from .shape_book import BookFile, Keys, ReviewedFile
 from .source import Source, Text
 from .teams import build_callers, build_teams
 from .warn import find_warnings
+from .words import KINDS
 
 Shape = TypeVar("Shape", bound=Keys)
 
@@ -61,6 +64,7 @@ class Loaded:
     """A world that passed every check.
 
     files: what it was read from, for whoever watches them for changes. routes_raw: the routes file as it was read.
+    kinds: the task kinds that requests are told apart by.
     """
 
     world: World
@@ -69,6 +73,7 @@ class Loaded:
     files: tuple[Path, ...]
     texts: Texts
     refresh: Refresh | None = None
+    kinds: tuple[str, ...] = KINDS
 
     @property
     def routes_raw(self) -> bytes:
@@ -87,6 +92,7 @@ def load(
     pricebook: Path = PRICEBOOK,
     routes_raw: bytes | None = None,
     reviewed_raw: bytes | None = None,
+    kinds: Collection[str] = KINDS,
 ) -> Loaded:
     """Read the price book and a routes.yaml (None: the one in the working directory).
 
@@ -94,6 +100,7 @@ def load(
     about, and holidays that end too soon are refused.
     routes_raw, reviewed_raw: what the routes file, and the file of its `refresh`, held when they were read before,
     instead of what they hold by now.
+    kinds: the task kinds that requests are told apart by.
     Raises ConfigError with every mistake found.
     """
     book_paths = sorted(pricebook.glob("*.yaml"))
@@ -107,7 +114,7 @@ def load(
     )
     texts, refresh = _with_reviewed_file(texts, routes_file, reviewed_raw)
     files = [*book_paths, routes_file, *([] if refresh is None else [refresh.path])]
-    return _build(texts, env, now=now, files=tuple(files), refresh=refresh)
+    return _build(texts, env, now=now, files=tuple(files), refresh=refresh, kinds=tuple(kinds))
 
 
 def with_reviewed(loaded: Loaded, raw: bytes, env: Mapping[str, str], *, now: datetime) -> Loaded:
@@ -118,11 +125,17 @@ def with_reviewed(loaded: Loaded, raw: bytes, env: Mapping[str, str], *, now: da
     if loaded.texts.reviewed is None:
         raise ValueError("there is no reviewed file")
     texts = replace(loaded.texts, reviewed=Text(loaded.texts.reviewed.name, raw))
-    return _build(texts, env, now=now, files=loaded.files, refresh=loaded.refresh)
+    return _build(texts, env, now=now, files=loaded.files, refresh=loaded.refresh, kinds=loaded.kinds)
 
 
 def _build(
-    texts: Texts, env: Mapping[str, str], *, now: datetime, files: tuple[Path, ...], refresh: Refresh | None
+    texts: Texts,
+    env: Mapping[str, str],
+    *,
+    now: datetime,
+    files: tuple[Path, ...],
+    refresh: Refresh | None,
+    kinds: tuple[str, ...],
 ) -> Loaded:
     book_sources = [Source(*text) for text in texts.books]
     routes_source = Source(*texts.routes)
@@ -136,7 +149,7 @@ def _build(
     # Without one of its files the catalogue is not whole, and every model of that file would be called unknown.
     if routes is None or len(books) < len(book_sources):
         raise ConfigError(mistake for source in sources for mistake in source.mistakes)
-    catalogue = build_catalogue(books, routes, env)
+    catalogue = build_catalogue(books, routes, env, kinds)
     prices = build_prices(books, routes, reviewed, catalogue.names, now)
     modes = provider_modes(catalogue.providers, env)
     market = Market(
@@ -156,12 +169,13 @@ def _build(
         teams=teams,
         rules=build_rules(routes, catalogue),
         keyless=replace(KEYLESS, organisation=routes.keys.organisation),
+        words=Words(POLICIES, catalogue.kinds, catalogue.jurisdictions),
     )
     mistakes = [mistake for source in sources for mistake in source.mistakes]
     if mistakes:
         raise ConfigError(mistakes)
     warnings = find_warnings(books, routes, reviewed, world, modes, env, now)
-    return Loaded(world, warnings, modes, files, texts, refresh)
+    return Loaded(world, warnings, modes, files, texts, refresh, kinds)
 
 
 @dataclass(frozen=True, slots=True)

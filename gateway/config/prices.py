@@ -153,6 +153,9 @@ def _rows(
     for index, keys in enumerate(written):
         spot = at.at(index)
         model = names.resolve(spot.at("model"), keys.model if keys.model.startswith(prefix) else prefix + keys.model)
+        if model in names.plain:
+            plain = names.plain[model]
+            spot.at("model").wrong(f"{keys.model!r} has the price of its model, whatever the effort; write {plain!r}")
         _check_row(keys, spot, holidays, declared)
         if model is not None:
             found.append((_row(keys, model, holidays), spot))

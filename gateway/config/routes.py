@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from gateway.core.routing import CacheRule, Policy, Route, StepDown, Timeouts
+from gateway.core.catalog import AUTO
+from gateway.core.route import CacheRule, Delivery, FloorMeaning, Policy, Route, StepDown, Timeouts
 from gateway.policies import POLICIES
 
 from .catalogue import Catalogue
+from .conditions import build_when
 from .files import File, listed
 from .mistakes import did_you_mean
 from .shape import DefaultsKeys, RouteKeys, RoutesFile, TimeoutKeys
 from .source import Spot
-from .steps import check_steps
+from .steps import check_ways
 
 DIRECT = "direct"
 """The name of the route behind a model that a caller names itself; teams may be allowed it by this name."""
@@ -34,7 +36,7 @@ def build_routes(file: File[RoutesFile], catalogue: Catalogue) -> dict[str, Rout
         route = _route(name, keys, defaults, baseline, catalogue, spot)
         if route is not None:
             found[name] = route
-    check_steps(file, found, catalogue)
+    check_ways(file, found, catalogue)
     return found
 
 
@@ -76,9 +78,10 @@ def _route(
     if keys.baseline is not None:
         baseline = catalogue.names.resolve(spot.at("baseline"), keys.baseline)
     catalogue.check_jurisdictions(spot.at("jurisdictions"), keys.jurisdictions)
-    _check_kind(keys.kind, catalogue, spot.at("kind"))
+    catalogue.check_kind(spot.at("kind"), keys.kind, further=(AUTO,))
     for kind in keys.quality_floor or {}:
-        _check_kind(kind, catalogue, spot.at("quality_floor", kind).key)
+        catalogue.check_kind(spot.at("quality_floor", kind).key, kind)
+    when = build_when(keys.when, catalogue, spot.at("when"))
     timeouts = _timeouts(keys.timeouts, defaults.timeouts)
     if keys.timeouts.model_fields_set:
         _check_timeouts(timeouts, spot.at("timeouts"))
@@ -92,6 +95,7 @@ def _route(
         weights=weights,
         kind=keys.kind,
         floors=keys.quality_floor or {},
+        floor_means=FloorMeaning(keys.floor_means),
         baseline=baseline,
         jurisdictions=_codes(keys.jurisdictions or defaults.jurisdictions),
         max_cost_nano=keys.max_cost_usd,
@@ -100,7 +104,9 @@ def _route(
         timeouts=timeouts,
         max_attempts=keys.max_attempts or defaults.max_attempts,
         max_output_tokens=keys.max_output_tokens or defaults.max_output_tokens,
+        delivery=Delivery(keys.delivery),
         step_down=None if keys.step_down is None else StepDown(keys.step_down.from_percent, keys.step_down.to),
+        when=when,
     )
 
 
@@ -158,13 +164,6 @@ def _weights(keys: RouteKeys, candidates: Sequence[str], catalogue: Catalogue, s
             if model_id not in found:
                 here.wrong(f"candidate {model_id!r} has no weight; write 0 to send it nothing")
     return found
-
-
-def _check_kind(kind: str, catalogue: Catalogue, spot: Spot) -> None:
-    if kind not in catalogue.kinds and not spot.source.broken(("models",)):
-        known = sorted(catalogue.kinds)
-        near = did_you_mean(kind, known)
-        spot.wrong(f"unknown task kind {kind!r}: no model has a score for it; there are {listed(known)}{near}")
 
 
 def _timeouts(keys: TimeoutKeys, defaults: TimeoutKeys) -> Timeouts:

@@ -11,23 +11,30 @@ from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, WithJsonSchema
 
+from gateway.core.route import FloorMeaning
 from gateway.core.world import DEFAULT_ORGANISATION
 from gateway.policies import POLICIES
 
 from .leaves import (
     Count,
+    DeliveryWord,
     Digest,
+    FloorMeaningWord,
     Floors,
     Jurisdiction,
     ModelId,
     ModelName,
     Name,
+    OverridesWord,
+    Percent,
     Seconds,
     Usd,
     Variable,
 )
 from .shape_book import ROWS_ALONE, WITH_KEYS, HolidaysKeys, Keys, ModelKeys, PriceKeys, ProviderKeys
 from .shape_rules import BudgetKeys, LimitKeys
+from .shape_when import WhenKeys
+from .words import STRICTER
 
 _SCORE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 100}
 Jurisdictions: TypeAlias = Annotated[list[Jurisdiction], Field(min_length=1)]
@@ -91,9 +98,7 @@ class DefaultsKeys(Keys):
 class StepDownKeys(Keys):
     """Another route takes over while a budget is nearly used up."""
 
-    from_percent: Annotated[int, Field(gt=0, le=100)] = Field(
-        description="From so much of the fullest budget on, in percent."
-    )
+    from_percent: Percent = Field(description="From so much of the fullest budget on, in percent.")
     to: Name = Field(description="The route whose rules hold then; one without a step of its own.")
 
 
@@ -103,16 +108,25 @@ class RouteKeys(Keys):
     stand_ins: ClassVar[dict[str, object]] = {"policy": "", "candidates": []}
 
     policy: Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(POLICIES)})] = Field(
-        description="How the candidates are ordered: cheapest, best (quality first), split (by weights)."
+        description="How the candidates are ordered: cheapest, best (quality first), value (quality for the money), "
+        "fastest, split (by weights), ordered (as they stand)."
     )
-    candidates: list[ModelName] = Field(description="Models that may answer: ids (provider/model), or unique names.")
+    candidates: list[ModelName] = Field(
+        description="Models that may answer: ids (provider/model) or unique names; model@effort at one effort."
+    )
     quality_floor: Annotated[
         Floors | None,
         WithJsonSchema(
             {"anyOf": [_SCORE_SCHEMA, {"type": "object", "additionalProperties": _SCORE_SCHEMA, "minProperties": 1}]}
         ),
     ] = Field(default=None, description="The least score (0 to 100) of a candidate: one number, or one per task kind.")
-    kind: Name = Field("overall", description="The task kind whose scores count here.")
+    floor_means: FloorMeaningWord = Field(
+        default=FloorMeaning.REQUEST,
+        description="What the floor promises. request: of each answer; average: of the answers of a model together.",
+    )
+    kind: Name = Field(
+        "overall", description="The task kind whose scores count here; auto: that of each request by itself."
+    )
     baseline: ModelName | None = Field(default=None, description="The model that savings are counted against.")
     fallbacks: list[ModelName] = Field(default=[], description="Tried in this order when no candidate is left.")
     weights: dict[ModelName, Annotated[int, Field(ge=0, le=1_000_000)]] | None = Field(
@@ -133,8 +147,15 @@ class RouteKeys(Keys):
     max_output_tokens: Count | None = Field(
         default=None, description="The output limit of requests under a hard budget that state none."
     )
+    delivery: DeliveryWord = Field(
+        default="stream",
+        description="Of streams. stream: as it comes; whole: once it is complete, so that a broken one is made again.",
+    )
     step_down: StepDownKeys | None = Field(
         default=None, description="Go by another route's rules while a budget is nearly used up."
+    )
+    when: list[WhenKeys] = Field(
+        default=[], description="Go by another route's rules under conditions; the first that holds counts."
     )
 
 
@@ -160,6 +181,10 @@ class TeamKeys(Keys):
     )
     jurisdictions: Jurisdictions | None = Field(
         default=None, description="Where its prompts may go, beside the route's own rule."
+    )
+    overrides: OverridesWord = Field(
+        default=STRICTER,
+        description="What its requests' headers may do to a route's terms. stricter: not loosen them; any: also that.",
     )
 
 

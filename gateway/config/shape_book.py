@@ -16,6 +16,7 @@ from .leaves import (
     Count,
     Day,
     DayWord,
+    EffortWord,
     Hours,
     Instant,
     Jurisdiction,
@@ -138,6 +139,17 @@ class QualityKeys(Keys):
     subject: str = Field(default="", description="The entry that was measured: model build and effort.")
 
 
+class EffortKeys(Keys):
+    """A model at one reasoning effort: a candidate of its own, `provider/model@effort`, at the model's price."""
+
+    expected_output_tokens: Count | None = Field(
+        default=None, description="The output that costs are estimated with beforehand. Default: the model's."
+    )
+    quality: dict[Name, QualityKeys] = Field(
+        default={}, description="Its own scores by task kind; those of the plain model are not taken for it."
+    )
+
+
 class ModelKeys(Keys):
     """A model. A known one may be given any key alone; a new one needs its limits and capabilities."""
 
@@ -152,6 +164,9 @@ class ModelKeys(Keys):
     tokens_per_byte: TokensPerByte = Field(default=0.25, description="Prompt tokens per byte of its text.")
     quality: dict[Name, QualityKeys] = Field(
         default={}, description="Scores by task kind; overall stands in for the others."
+    )
+    efforts: dict[EffortWord, EffortKeys] = Field(
+        default={}, description="The reasoning efforts at which it may be a candidate, as model@effort."
     )
 
 

@@ -132,6 +132,13 @@ class Spot:
     def broken(self) -> bool:
         return self.source.broken(self.path)
 
+    def holds_list(self, name: str) -> bool:
+        """Whether a list was written under this name, where one word alone may stand too."""
+        try:
+            return isinstance(self.source.value((*self.path, name)), list)
+        except KeyError:
+            return False
+
     @property
     def place(self) -> Place:
         return self.source.place(self.path, key=self.on_key)

@@ -16,6 +16,7 @@ from .mistakes import did_you_mean
 from .routes import DIRECT
 from .shape import RoutesFile, TeamKeyKeys
 from .source import Spot
+from .words import ANY
 
 
 def build_teams(file: File[RoutesFile], catalogue: Catalogue) -> dict[str, Caller]:
@@ -32,6 +33,7 @@ def build_teams(file: File[RoutesFile], catalogue: Catalogue) -> dict[str, Calle
             routes=None if keys.routes is None else frozenset(keys.routes),
             jurisdictions=None if keys.jurisdictions is None else frozenset(keys.jurisdictions),
             organisation=keys.organisation or file.keys.organisation,
+            may_loosen=keys.overrides == ANY,
         )
     return teams
 

@@ -65,6 +65,7 @@ _FINDINGS: Mapping[str, Callable[[str, dict[str, Any]], str]] = {
     "less_than_equal": lambda value, ctx: f"is {value}; it must be {ctx['le']:g} or less",
     "too_short": lambda value, ctx: "is empty; write at least one entry",
     "string_too_short": lambda value, ctx: "is empty",
+    "string_too_long": lambda value, ctx: f"is longer than {ctx['max_length']} characters",
 }
 
 

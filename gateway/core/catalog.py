@@ -26,6 +26,12 @@ class Capability(StrEnum):
 OVERALL = "overall"
 """The kind whose score stands in where a task kind has none of its own."""
 
+AUTO = "auto"
+"""In the place of a route's kind: whatever each request seems to be."""
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Reasoning efforts as a request or a candidate may name them; which of them a model knows is its provider's affair."""
+
 
 @dataclass(frozen=True, slots=True)
 class QualityScore:
@@ -58,7 +64,11 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model of one provider. `id` is `provider/name`; `upstream_name` is what the provider's wire calls it."""
+    """One model of one provider. `id` is `provider/name`; `upstream_name` is what the provider's wire calls it.
+
+    A model at one reasoning effort is a model of its own, with the id `provider/name@effort`: its answers have another
+    length and another quality. It has the price of the plain one (`base`).
+    """
 
     id: str
     provider: str
@@ -71,6 +81,12 @@ class Model:
     aliases: tuple[str, ...] = ()
     deprecated_on: date | None = None
     quality: Mapping[str, QualityScore] = field(default_factory=dict)
+    effort: str | None = None
+
+    @property
+    def base(self) -> str:
+        """The id without the effort: what prices, bills and the provider's health know it by."""
+        return self.id if self.effort is None else self.id.rpartition("@")[0]
 
     def score(self, kind: str) -> QualityScore | None:
         """The score for a task kind, else the overall one, else None: nobody measured it."""

@@ -9,12 +9,15 @@ from typing import Protocol
 import msgspec
 
 from .budget import Ask
+from .candidate import Warm
 from .catalog import Model, Provider
+from .conversation import PromptCache, Turn
 from .errors import GatewayError
+from .learning import Tallies
 from .pricing import Usage
 from .records import SpendRecord
 from .request import ChatRequest
-from .routing import Timeouts
+from .route import Timeouts
 
 
 class Dialect(Protocol):
@@ -23,12 +26,20 @@ class Dialect(Protocol):
     @property
     def name(self) -> str: ...
 
-    def body(self, request: ChatRequest, model: Model, output_cap: int | None = None) -> bytes:
-        """The body to send: the caller's fields with the model's own name, usage always asked for.
+    def body(
+        self, request: ChatRequest, model: Model, output_cap: int | None = None, warm: Warm | None = None
+    ) -> bytes:
+        """The body to send: the caller's fields with the model's own name and effort, usage always asked for.
 
         output_cap: an output limit that must hold. It is sent where the caller names none, and a caller's limit past
         the model's own is brought down to that: what may be spent was bounded by it.
+        warm: who answered before, where that is known. What other models left in the messages becomes something that
+        this provider accepts; messages without such things go on as they came, byte for byte.
         """
+        ...
+
+    def prompt_cache(self, model: Model) -> PromptCache:
+        """How the provider caches this model's prompts by itself."""
         ...
 
     def usage(self, raw: bytes) -> Usage | None:
@@ -81,6 +92,36 @@ class Upstream(Protocol):
     async def close(self) -> None: ...
 
 
+class CircuitState(msgspec.Struct, frozen=True, array_like=True):
+    """A model's circuit as workers tell one another: durations only, for the clocks of machines differ.
+
+    mark: names this state; replaces: the mark of the state that it follows, "" for none; open: false when an answer has
+    closed it; left_ms: until it may be tried again, negative since then; firm: its provider asked for the pause.
+    """
+
+    model: str
+    mark: str
+    replaces: str
+    open: bool
+    opened_ago_ms: int = 0
+    left_ms: int = 0
+    openings: int = 0
+    firm: bool = False
+    reason: str = ""
+
+
+class CircuitBook(Protocol):
+    """What one worker knows of circuits, and how it hears of the others'. Never waits."""
+
+    def unsaid(self) -> list[CircuitState]:
+        """What has changed here and the others have not been told."""
+        ...
+
+    def hear(self, said: Sequence[CircuitState], states: Sequence[CircuitState]) -> None:
+        """What was `said` has been told; `states` are all circuits that are open now, whoever opened them."""
+        ...
+
+
 class CachedAnswer(msgspec.Struct, frozen=True):
     """A kept answer with all that a ledger row of a hit needs. `team` is checked again when it is read."""
 
@@ -101,6 +142,22 @@ class Cache(Protocol):
     async def put(self, key: str, answer: CachedAnswer, ttl_s: int) -> None: ...
 
 
+class Warmth(Protocol):
+    """Who answered which turn of a conversation. It never fails a request: what cannot be known soon is unknown."""
+
+    def start(self) -> None:
+        """In a running loop, before the first turn is kept."""
+        ...
+
+    async def find(self, name: str) -> Turn | None: ...
+
+    def keep(self, name: str, turn: Turn, ttl_s: int) -> None:
+        """Never waits. This process finds it at once, the others soon."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Ledger(Protocol):
     """The book. Appending twice under one attempt id is appending once."""
 
@@ -111,6 +168,26 @@ class Ledger(Protocol):
 
 class LedgerUnavailable(Exception):
     """The book cannot be written now; the records are kept and tried again."""
+
+
+class TallyStore(Protocol):
+    """Where all workers add what they learn. Every call blocks and raises LedgerUnavailable when nothing was done."""
+
+    def merge(self, tallies: Tallies) -> None:
+        """Add to what is kept: all of it or nothing."""
+        ...
+
+    def past(self, simulated: bool, day: int) -> Tallies:
+        """What is kept of the days before this one."""
+        ...
+
+    def present(self, simulated: bool, day: int, hour: int) -> Tallies:
+        """What is kept of this day, and of this hour and those that are recent; days and hours since the epoch."""
+        ...
+
+    def forget(self, day: int, hour: int) -> None:
+        """Remove what is too old to count."""
+        ...
 
 
 class Settlement(msgspec.Struct):

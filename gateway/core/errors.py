@@ -27,7 +27,8 @@ class GatewayError(Exception):
     status: the HTTP status for the caller; retry: another candidate may succeed;
     retry_after_s: what the provider asked for, in seconds; trips_provider: every model of the provider is affected
     (bad credentials, no balance); repeatable: the connection broke before a reply began, so the same target may be
-    tried once more at once.
+    tried once more; silent: the provider let a deadline pass; too_long: the request is longer than the model takes, so
+    one that takes more may answer.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class GatewayError(Exception):
         retry_after_s: float | None = None,
         trips_provider: bool = False,
         repeatable: bool = False,
+        silent: bool = False,
+        too_long: bool = False,
         outcome: str = "error",
         headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
@@ -59,6 +62,8 @@ class GatewayError(Exception):
         self.retry_after_s = retry_after_s
         self.trips_provider = trips_provider
         self.repeatable = repeatable
+        self.silent = silent
+        self.too_long = too_long
         self.outcome = outcome
         self.headers = headers
 

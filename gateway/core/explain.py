@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import msgspec
 
+from .candidate import Candidate
+from .market import Market
 from .money import usd, usd_per_million
 from .request import ChatRequest
-from .routing import Candidate, Decision, Market, expected_usage
+from .routing import Decision, expected_usage
 
 
 class ExplainedCandidate(msgspec.Struct, frozen=True):
@@ -57,8 +59,8 @@ def explain(decision: Decision, request: ChatRequest, market: Market) -> Explana
     return Explanation(
         route=route.name,
         policy=route.policy.name,
-        kind=route.kind,
-        quality_floor=route.floor,
+        kind=decision.kind,
+        quality_floor=route.floor_for(decision.kind),
         at=decision.now.isoformat(),
         needs=sorted(request.needs),
         baseline_model=route.baseline,
@@ -73,11 +75,12 @@ def _baseline_cost(decision: Decision, request: ChatRequest, market: Market) -> 
     price = None if declared is None else market.prices.at(declared, decision.now)
     if declared is None or price is None:
         return None
-    return usd(price.cost(expected_usage(market.models[declared], decision.route, request)))
+    estimate = decision.signals.estimates.get(declared) or market.priors[declared]
+    return usd(price.cost(expected_usage(market.models[declared], decision.route, request, estimate)))
 
 
 def _candidate(rank: int, one: Candidate, decision: Decision, market: Market) -> ExplainedCandidate:
-    score = one.model.score(decision.route.kind)
+    score = one.model.score(decision.kind)
     rates = one.price.rates(one.expected.prompt)
     return ExplainedCandidate(
         rank=rank,

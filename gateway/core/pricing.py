@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -276,7 +276,7 @@ _LOOK_AHEAD_DAYS = 30
 class PriceBook:
     """All rows, by model (`provider/model`), oldest first."""
 
-    __slots__ = ("_prices", "_rows", "_starts")
+    __slots__ = ("_known", "_prices", "_rows", "_starts")
 
     def __init__(self, rows: Iterable[PriceRow]) -> None:
         live = sorted((row for row in rows if row.status is not Status.RUMOURED), key=lambda row: row.effective_from)
@@ -293,8 +293,39 @@ class PriceBook:
             for model, rows in self._rows.items()
         }
 
+        # What `at` found last, and for how long it holds: a decision asks for the same prices as the one before it.
+        self._known: dict[str, tuple[datetime, datetime, Price | None]] = {}
+
     def at(self, model: str, instant: datetime) -> Price | None:
-        """The price of a model at an instant (UTC), or None when nobody has stated one."""
+        """The price of a model at an instant (UTC), or None when nobody has stated one.
+
+        A model at a reasoning effort ("provider/name@effort") has the price of the plain one.
+        """
+        known = self._known.get(model)
+        if known is not None and known[0] <= instant < known[1]:
+            return known[2]
+        priced = self._priced(model)
+        price = self._find(priced, instant)
+        self._known[model] = (instant, self._holds_until(priced, instant, price), price)
+        return price
+
+    def _priced(self, model: str) -> str:
+        """Whose rows price a model. Some models have an @ in their own name."""
+        return model if model in self._rows else model.rpartition("@")[0]
+
+    def _holds_until(self, model: str, instant: datetime, price: Price | None) -> datetime:
+        """An instant until which this price surely holds; it may hold for longer."""
+        ends = [instant + timedelta(days=1), self.next_start(model, instant)]
+        if price is not None:
+            ends.append(price.row.effective_until)
+            for window in price.row.windows:
+                today = instant.astimezone(window.zone).date()
+                # A day's own midnight is an edge too: holidays and weekdays begin there.
+                ends.append(datetime.combine(today + timedelta(days=1), time(), window.zone).astimezone(UTC))
+                ends += window.edges(today)
+        return min(end for end in ends if end is not None and end > instant)
+
+    def _find(self, model: str, instant: datetime) -> Price | None:
         starts = self._starts.get(model)
         if starts is None:
             return None
@@ -315,8 +346,8 @@ class PriceBook:
         return tuple(self._rows.get(model, ()))
 
     def next_start(self, model: str, instant: datetime) -> datetime | None:
-        """When the next row of a model comes into force, if one is known."""
-        starts = self._starts.get(model, [])
+        """When the next row of a model comes into force, if one is known; at an effort, of the plain one."""
+        starts = self._starts.get(self._priced(model), [])
         index = bisect.bisect_right(starts, instant)
         return starts[index] if index < len(starts) else None
 

@@ -36,6 +36,10 @@ class SpendRecord(msgspec.Struct, frozen=True, kw_only=True):
     A row is never changed. A correction is two more rows: one with sign -1 that takes the first back (its amounts
     negated), one with what is now known; `corrects` names the attempt. So sums over all rows are right, and things are
     counted by summing `sign`. tags: a JSON object of text, its keys in order. hold_nano: what was held for the attempt.
+
+    model: its id without an effort, as the provider bills it; effort: the reasoning effort that the candidate stood for
+    or the request asked for. prompt_bytes: the size that token counts are estimated from, without embedded images.
+    decision: what the decision was made of (core.remembered), on the first attempt of a request only.
     """
 
     attempt_id: str
@@ -83,6 +87,9 @@ class SpendRecord(msgspec.Struct, frozen=True, kw_only=True):
     hold_nano: Nano = Nano(0)
     sign: int = 1
     corrects: str | None = None
+    effort: str | None = None
+    prompt_bytes: int = 0
+    decision: str = ""
 
     @property
     def tokens(self) -> int:

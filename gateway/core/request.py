@@ -6,12 +6,14 @@ the caller's own bytes: with a key given twice, what was checked and what a prov
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TypeVar
 
 import msgspec
 
-from .catalog import Capability
+from .catalog import EFFORTS, Capability
+from .conversation import Conversation, History, read_conversation
 from .errors import UNREADABLE, Blame, GatewayError
 
 T = TypeVar("T")
@@ -30,11 +32,12 @@ MOST_TAG_NAME_CHARS = 64
 MOST_TAG_CHARS = 512
 
 
-class ChatRequest(msgspec.Struct, frozen=True):
+class ChatRequest(msgspec.Struct, frozen=True, dict=True):
     """What routing knows of one chat request.
 
     prompt_bytes counts messages, tools and the response format as JSON, without embedded images and audio, whose bytes
     are embedded_bytes. end_user and tags are what the caller says for its own accounts: `user`, and `metadata`.
+    effort: the reasoning effort it asks for, as far as it is one of EFFORTS. history: None before the first answer.
     """
 
     model: str
@@ -50,6 +53,13 @@ class ChatRequest(msgspec.Struct, frozen=True):
     service_tier: str | None = None
     end_user: str | None = None
     tags: Mapping[str, str] = {}
+    effort: str | None = None
+    history: History | None = None
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """What it continues, and will be continued by. Worked out when it is first asked for, and kept."""
+        return read_conversation(self.fields, self.history)
 
     def prompt_tokens(self, tokens_per_byte: float) -> int:
         """The estimated size of the prompt, rounded up."""
@@ -63,9 +73,16 @@ class _Part(msgspec.Struct):
     file: msgspec.Raw = msgspec.Raw()
 
 
+_ABSENT = msgspec.Raw()
+
+
 class _Message(msgspec.Struct):
     role: str
     content: str | list[_Part] | None = None
+    tool_calls: msgspec.Raw = _ABSENT
+    reasoning_content: msgspec.Raw = _ABSENT
+    extra_content: msgspec.Raw = _ABSENT
+    audio: msgspec.Raw = _ABSENT
 
 
 class _StreamOptions(msgspec.Struct):
@@ -88,6 +105,8 @@ _tools = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
 
 _metadata = msgspec.json.Decoder(dict[str, object] | None)
 _NO_TAGS: Mapping[str, str] = {}
+_NULL = msgspec.Raw(b"null")
+_RESULTS = ("tool", "function")
 
 _PROMPT_FIELDS = ("messages", "tools", "functions", "response_format")
 _FORMAT_NEEDS = {"json_schema": Capability.JSON_SCHEMA, "json_object": Capability.JSON_OBJECT}
@@ -110,7 +129,8 @@ def parse_chat(body: bytes) -> ChatRequest:
     options = _read(fields, "stream_options", _stream_options, "an object such as {'include_usage': true}")
     n = _count_of(fields, "n", MOST_CHOICES)
     limits = [_count_of(fields, name, MOST_TOKENS) for name in ("max_completion_tokens", "max_tokens")]
-    needs, images, embedded = _needs(fields, messages, n)
+    effort: str | None = _read(fields, "reasoning_effort", _optional_text, "a string")
+    needs, images, embedded = _needs(fields, messages, n, effort)
     return ChatRequest(
         model=model,
         stream=stream,
@@ -125,6 +145,38 @@ def parse_chat(body: bytes) -> ChatRequest:
         service_tier=_read(fields, "service_tier", _optional_text, "a string"),
         end_user=_end_user(fields),
         tags=_tags(fields),
+        effort=effort if effort in EFFORTS else None,
+        history=_history(messages),
+    )
+
+
+def _history(messages: Sequence[_Message]) -> History | None:
+    for one in messages:
+        if one.role == "assistant":
+            break
+    else:
+        return None
+    answers = [place for place, one in enumerate(messages) if one.role == "assistant"]
+    last = first = answers[-1]
+    while first and messages[first - 1].role == "assistant":
+        first -= 1
+    bound = tuple(place for place in answers if _is_bound(messages[place]))
+    return History(
+        answered=first,
+        answers=tuple(answers),
+        bound=bound,
+        called=any(messages[place].tool_calls is not _ABSENT for place in bound),
+        in_loop=any(one.role in _RESULTS for one in messages[last + 1 :]),
+        # An answer that was spoken is sent back as the id under which its maker keeps it.
+        held=any(messages[place].audio not in (_ABSENT, _NULL) for place in answers),
+    )
+
+
+def _is_bound(message: _Message) -> bool:
+    return (
+        message.tool_calls is not _ABSENT
+        or message.reasoning_content is not _ABSENT
+        or message.extra_content is not _ABSENT
     )
 
 
@@ -156,7 +208,7 @@ def checked_tags(tags: Mapping[str, str], param: str) -> Mapping[str, str]:
 
 
 def _needs(
-    fields: Mapping[str, msgspec.Raw], messages: list[_Message], n: int | None
+    fields: Mapping[str, msgspec.Raw], messages: list[_Message], n: int | None, effort: str | None
 ) -> tuple[frozenset[Capability], int, int]:
     """Capabilities needed, images in the prompt, and the bytes that embedded images and audio take."""
     needs: set[Capability] = set()
@@ -174,7 +226,7 @@ def _needs(
                 embedded += _raw_size(part.image_url) + _raw_size(part.input_audio) + _raw_size(part.file)
     if any(_read(fields, name, _tools, "an array of objects") for name in ("tools", "functions")):
         needs.add(Capability.TOOLS)
-    if _read(fields, "reasoning_effort", _optional_text, "a string") not in (None, "none"):
+    if effort not in (None, "none"):
         needs.add(Capability.REASONING)
     response_format = _read(fields, "response_format", _response_format, "an object with a 'type'")
     if response_format is not None and response_format.type in _FORMAT_NEEDS:

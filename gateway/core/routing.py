@@ -1,136 +1,46 @@
 """Route + request + signals -> Decision: who may serve this request, in which order, and why the others may not.
 
-Pure: the instant, the dice and the health of providers come in as Signals, so a decision can be replayed from its
-record. Dropping a candidate is never silent: each drop keeps its reason.
+Pure: the instant, the dice, the health of providers and what was learned come in as Signals, so a decision can be
+replayed from its record. Dropping a candidate is never silent: each drop keeps its reason.
+
+The order of a decision: hard filters (provider in use, jurisdiction, needs, effort, retirement, context), the quality
+floor for the task kind, the price of this request now, its cost cap, health; then the route's policy orders what is
+left. A conversation's next turn is expected to find its beginning in the prompt cache of the model that answered last,
+and nowhere else: so to move it is priced, and a turn within a tool loop stays where it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
 
-from .catalog import OVERALL, Model, Provider
+from .candidate import Candidate, Drop, Estimate, Signals, Warm
+from .catalog import AUTO, OVERALL, Model
 from .errors import Blame, GatewayError
+from .market import Market
 from .money import Nano, usd
-from .pricing import Price, PriceBook, Usage
+from .pricing import PriceBook, Rates, Usage
 from .request import ChatRequest
+from .route import FloorMeaning, Route
+
+MOST_KINDS = 3
+"""Of what a request may be, so many likeliest kinds are weighed; the rest is below the noise of the scores."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds. `first_token` and `between_tokens` count content events, so keep-alive comments do not hide a stall."""
-
-    connect: float = 5.0
-    first_token: float = 60.0
-    between_tokens: float = 60.0
-    total: float = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class CacheRule:
-    """The exact-match response cache of a route: how long an answer may be replayed, and the largest one kept."""
-
-    ttl_s: int
-    max_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class StepDown:
-    """From so many percent of the fullest budget on, requests go by the rules of another route."""
-
-    from_percent: int
-    to: str
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What routes.yaml says of one route. Candidates, fallbacks, weights and baseline are model ids.
-
-    max_output_tokens: the limit that a request under a hard budget gets when it names none: its price must be bounded.
-    """
-
-    name: str
-    policy: Policy
-    candidates: tuple[str, ...]
-    fallbacks: tuple[str, ...] = ()
-    weights: Mapping[str, int] = field(default_factory=dict)
-    kind: str = OVERALL
-    floors: Mapping[str, float] = field(default_factory=dict)
-    baseline: str | None = None
-    jurisdictions: frozenset[str] | None = None
-    max_cost_nano: Nano | None = None
-    expected_output_tokens: int | None = None
-    cache: CacheRule | None = None
-    timeouts: Timeouts = Timeouts()
-    max_attempts: int = 3
-    max_output_tokens: int = 16_384
-    step_down: StepDown | None = None
-
-    @property
-    def floor(self) -> float | None:
-        """The quality that this route's task kind must reach: its own floor, else the overall one."""
-        return self.floors.get(self.kind, self.floors.get(OVERALL))
-
-
-class Signals(msgspec.Struct, frozen=True):
-    """All that a decision takes from the world outside, so that it can be replayed.
-
-    now: UTC; seed: the dice of `split`; unhealthy: model id -> reason.
-    """
-
-    now: datetime
-    seed: int = 0
-    unhealthy: Mapping[str, str] = {}
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    """A model that may serve this request, with what it is expected to cost now."""
-
-    model: Model
-    price: Price
-    expected: Usage
-    expected_cost: Nano
-    score: float | None
-
-
-class Drop(msgspec.Struct, frozen=True):
-    """Why a model may not serve this request. `code` is one word for counting, `reason` a sentence for people."""
-
-    model: str
-    code: str
-    reason: str
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """Candidates in the order in which they will be tried, and everything that was left out."""
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """Candidates in the order in which they will be tried, and everything that was left out. kind: the likeliest."""
 
     route: Route
     candidates: tuple[Candidate, ...]
     drops: tuple[Drop, ...]
-    now: datetime
-
-
-class Policy(Protocol):
-    """One way to order candidates. Pure; returns those it is willing to use, first choice first."""
+    signals: Signals
+    kind: str
 
     @property
-    def name(self) -> str: ...
-
-    def order(self, candidates: Sequence[Candidate], route: Route, signals: Signals) -> Sequence[Candidate]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Market:
-    """What can be bought: models, their providers and prices. `off` says why a provider is not in use here."""
-
-    models: Mapping[str, Model]
-    providers: Mapping[str, Provider]
-    prices: PriceBook
-    off: Mapping[str, str] = field(default_factory=dict)
+    def now(self) -> datetime:
+        return self.signals.now
 
 
 def decide(
@@ -146,79 +56,178 @@ def decide(
     jurisdictions: a team's own limit, applied beside the route's. A decision without candidates is returned, not
     raised, so that it can be explained; `refusal` turns it into the caller's error.
     """
-    drops: list[Drop] = []
-
-    def admitted(names: Sequence[str]) -> list[Candidate]:
-        found = []
-        for name in names:
-            judged = _judge(market.models[name], route, request, market, signals, jurisdictions)
-            if isinstance(judged, Drop):
-                drops.append(judged)
-            else:
-                found.append(judged)
-        return found
-
-    able = admitted(route.candidates)
+    judge = _Judge(route, request, market, signals, jurisdictions)
+    names, fallbacks = route.candidates, route.fallbacks
+    if request.effort is not None:
+        names, fallbacks = (at_effort(given, request.effort, market) for given in (names, fallbacks))
+    able = judge.admitted(names)
     ranked = list(route.policy.order(able, route, signals))
+    drops = judge.drops
     if len(ranked) < len(able):
         kept = {candidate.model.id for candidate in ranked}
         why = f"left out by the {route.policy.name} policy"
         drops += [Drop(one.model.id, "policy", why) for one in able if one.model.id not in kept]
-    if route.fallbacks:
-        ranked += admitted([name for name in route.fallbacks if name not in route.candidates])
-    return Decision(route=route, candidates=tuple(ranked), drops=tuple(drops), now=signals.now)
+    if fallbacks:
+        ranked += judge.admitted([name for name in fallbacks if name not in names])
+    if signals.warm is not None and signals.warm.locked:
+        ranked.sort(key=lambda one: one.model.id != signals.warm.model)  # type: ignore[union-attr]  # it is not None
+    return Decision(route=route, candidates=tuple(ranked), drops=tuple(drops), signals=signals, kind=judge.kind)
 
 
-def _judge(
-    model: Model,
-    route: Route,
-    request: ChatRequest,
-    market: Market,
-    signals: Signals,
-    jurisdictions: frozenset[str] | None,
-) -> Candidate | Drop:
-    provider = market.providers[model.provider]
-    if model.provider in market.off:
-        return Drop(model.id, "off", market.off[model.provider])
-    where = provider.jurisdiction
-    for allowed in (route.jurisdictions, jurisdictions):
-        if allowed is not None and where not in allowed:
-            places = ", ".join(sorted(allowed))
-            return Drop(model.id, "jurisdiction", f"prompts may not go to {where} (allowed: {places})")
-    if not request.needs <= model.capabilities:
-        missing = ", ".join(sorted(request.needs - model.capabilities))
-        return Drop(model.id, "capability", f"has no {missing}")
-    if model.deprecated_on is not None and signals.now.date() >= model.deprecated_on:
-        return Drop(model.id, "deprecated", f"its provider retired it on {model.deprecated_on}")
-    prompt = request.prompt_tokens(model.tokens_per_byte)
-    if prompt > model.context_tokens:
-        return Drop(model.id, "context", f"about {prompt} prompt tokens, it takes {model.context_tokens}")
-    score = model.score(route.kind)
-    floor = route.floor
-    if floor is not None:
+def at_effort(names: Sequence[str], asked: str, market: Market) -> tuple[str, ...]:
+    """The models that stand for these when a request asks for an effort: each once, at that effort where declared."""
+    models = market.models
+    found = []
+    for name in names:
+        own = f"{name}@{asked}"
+        found.append(own if own in models and models[name].effort is None else name)
+    return tuple(dict.fromkeys(found))
+
+
+class _Judge:
+    """Judges one model after the other for one request; what they share is looked up once."""
+
+    __slots__ = (
+        "_floor", "_kinds", "_market", "_places", "_request", "_route", "_signals", "_warm", "drops", "kind",
+    )  # fmt: skip
+
+    def __init__(
+        self, route: Route, request: ChatRequest, market: Market, signals: Signals, places: frozenset[str] | None
+    ) -> None:
+        self._route, self._request, self._market, self._signals = route, request, market, signals
+        self._places = route.jurisdictions if places is None else _both(route.jurisdictions, places)
+        self._kinds = likeliest(route.kind, signals.kinds)
+        self.kind = self._kinds[0][0]
+        self._floor = route.floor_for(self.kind)
+        self._warm = signals.warm
+        self.drops: list[Drop] = []
+
+    def admitted(self, names: Sequence[str]) -> list[Candidate]:
+        found = []
+        for name in names:
+            judged = self._judge(self._market.models[name])
+            if isinstance(judged, Drop):
+                self.drops.append(judged)
+            else:
+                found.append(judged)
+        return found
+
+    def _judge(self, model: Model) -> Candidate | Drop:
+        market, request, route = self._market, self._request, self._route
+        signals = self._signals
+        now = signals.now
+        name = model.id
+        if request.effort is not None and model.effort is not None and model.effort != request.effort:
+            return Drop(name, "effort", f"stands for effort {model.effort}, asked is {request.effort}")
+        if market.off and model.provider in market.off:
+            return Drop(name, "off", market.off[model.provider])
+        if self._places is not None and market.providers[model.provider].jurisdiction not in self._places:
+            return Drop(name, "jurisdiction", self._where_not(model))
+        if not request.needs <= model.capabilities:
+            missing = ", ".join(sorted(request.needs - model.capabilities))
+            return Drop(name, "capability", f"has no {missing}")
+        if model.deprecated_on is not None and now.date() >= model.deprecated_on:
+            return Drop(name, "deprecated", f"its provider retired it on {model.deprecated_on}")
+        estimate = signals.estimates.get(name) or market.priors[name]
+        prompt = request.prompt_tokens(estimate.tokens_per_byte)
+        if prompt > model.context_tokens:
+            return Drop(name, "context", f"about {prompt} prompt tokens, it takes {model.context_tokens}")
+        score = expected_score(estimate.scores, self._kinds)
+        if self._floor is not None and (why := self._under_floor(score, estimate)) is not None:
+            return Drop(name, "quality", why)
+        price = market.prices.at(name, now)
+        if price is None:
+            return Drop(name, "unpriced", _unpriced(name, market.prices, now))
+        output = expected_output(model, route, request, estimate)
+        cached = expected_cached(model, prompt, estimate, self._warm)
+        cost = _cost(price.rates(prompt, request.service_tier), prompt - cached, cached, output)
+        if route.max_cost_nano is not None and cost > route.max_cost_nano:
+            return Drop(name, "cost", f"expected ${usd(cost)}, the cap is ${usd(route.max_cost_nano)}")
+        if signals.unhealthy and model.base in signals.unhealthy:
+            return Drop(name, "unhealthy", signals.unhealthy[model.base])
+        expected = Usage(prompt - cached, cached, 0, output)
+        return Candidate(model, price, expected, cost, score, estimate.seconds(output), estimate.answers)
+
+    def _under_floor(self, score: float | None, estimate: Estimate) -> str | None:
+        """Why a model with this expected score may not serve, if it may not."""
+        floor, kind = self._floor, self.kind
+        if floor is None:
+            return None
         if score is None:
-            return Drop(model.id, "quality", f"nobody has measured its {route.kind} quality; the floor is {floor:g}")
-        if score.score < floor:
-            return Drop(model.id, "quality", f"{route.kind} quality {score.score:g} is under the floor of {floor:g}")
-    price = market.prices.at(model.id, signals.now)
-    if price is None:
-        return Drop(model.id, "unpriced", _unpriced(model.id, market.prices, signals.now))
-    expected = expected_usage(model, route, request)
-    cost = price.cost(expected)
-    if route.max_cost_nano is not None and cost > route.max_cost_nano:
-        return Drop(model.id, "cost", f"expected ${usd(cost)}, the cap is ${usd(route.max_cost_nano)}")
-    if model.id in signals.unhealthy:
-        return Drop(model.id, "unhealthy", signals.unhealthy[model.id])
-    return Candidate(model, price, expected, cost, None if score is None else score.score)
+            return f"nobody has measured its {kind} quality; the floor is {floor:g}"
+        if self._route.floor_means is FloorMeaning.AVERAGE and kind in estimate.bars:
+            bar = estimate.bars[kind]
+            if score >= bar:
+                return None
+            return f"{kind} quality {score:.4g}; graded answers average {floor:g} only where {bar:g} is expected"
+        return None if score >= floor else f"{kind} quality {score:.4g} is under the floor of {floor:g}"
+
+    def _where_not(self, model: Model) -> str:
+        where = self._market.providers[model.provider].jurisdiction
+        return f"prompts may not go to {where} (allowed: {', '.join(sorted(self._places or ()))})"
 
 
-def expected_usage(model: Model, route: Route, request: ChatRequest) -> Usage:
-    """What this request is expected to take of a model: a prior, bounded by what caller and model allow."""
-    likely = route.expected_output_tokens or model.expected_output_tokens
-    if request.max_output_tokens is not None:
-        likely = min(likely, request.max_output_tokens)
-    output = min(likely, model.max_output_tokens) * request.n
-    return Usage(input=request.prompt_tokens(model.tokens_per_byte), output=output)
+def _both(route: frozenset[str] | None, caller: frozenset[str]) -> frozenset[str]:
+    return caller if route is None else route & caller
+
+
+def likeliest(declared: str, seen: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """The kinds to weigh, likeliest first, with their shares: the declared one, or what the request seems to be."""
+    if declared != AUTO:
+        return ((declared, 1.0),)
+    if not seen:
+        return ((OVERALL, 1.0),)
+    first = sorted(seen.items(), key=lambda one: one[1], reverse=True)[:MOST_KINDS]
+    whole = sum(share for _, share in first)
+    return tuple((kind, share / whole) for kind, share in first)
+
+
+def expected_score(scores: Mapping[str, float], kinds: Sequence[tuple[str, float]]) -> float | None:
+    """The quality expected of an answer, the kinds weighed; the overall score stands in where a kind has none.
+
+    None when neither is known for one of them: unknown is not zero, and no promise either.
+    """
+    if not scores:
+        return None
+    total = 0.0
+    for kind, share in kinds:
+        score = scores.get(kind)
+        if score is None:
+            score = scores.get(OVERALL)
+            if score is None:
+                return None
+        total += share * score
+    return total
+
+
+def expected_output(model: Model, route: Route, request: ChatRequest, estimate: Estimate) -> int:
+    """The answer's tokens: what was learned or stated, bounded by what caller and model allow."""
+    likely = estimate.output_tokens
+    if not estimate.answers and route.expected_output_tokens is not None:
+        likely = route.expected_output_tokens
+    if request.max_output_tokens is not None and request.max_output_tokens < likely:
+        likely = request.max_output_tokens
+    return min(likely, model.max_output_tokens) * request.n
+
+
+def expected_cached(model: Model, prompt: int, estimate: Estimate, warm: Warm | None) -> int:
+    """How many prompt tokens its provider's cache is expected to know."""
+    if warm is None:
+        return int(prompt * estimate.cached_share)
+    return min(warm.tokens, prompt) if warm.model == model.id else 0
+
+
+def expected_usage(model: Model, route: Route, request: ChatRequest, estimate: Estimate) -> Usage:
+    """What a request is expected to take of a model that is no candidate, such as its baseline."""
+    return Usage(
+        input=request.prompt_tokens(estimate.tokens_per_byte), output=expected_output(model, route, request, estimate)
+    )
+
+
+def _cost(rates: Rates, fresh: int, cached: int, output: int) -> Nano:
+    """The same as Rates.cost for these three classes, which is all that is expected of an answer."""
+    pico = fresh * rates.input + cached * rates.cached_input + output * rates.output
+    return Nano(-(-pico // 1_000))
 
 
 def _unpriced(model: str, prices: PriceBook, now: datetime) -> str:
@@ -233,6 +242,7 @@ _REFUSALS: tuple[tuple[str, Blame, int, str | None], ...] = (
     ("unhealthy", Blame.UPSTREAM, 503, "no_healthy_candidate"),
     ("context", Blame.CALLER, 400, "context_length_exceeded"),
     ("capability", Blame.CALLER, 400, "unsupported_capability"),
+    ("effort", Blame.CALLER, 400, "effort_not_offered"),
     ("cost", Blame.CALLER, 422, "over_cost_cap"),
     ("unpriced", Blame.OPERATOR, 422, "unpriced_model"),
     ("quality", Blame.OPERATOR, 422, "under_quality_floor"),

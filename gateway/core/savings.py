@@ -13,9 +13,9 @@ from datetime import datetime
 
 import msgspec
 
+from .market import Market
 from .money import Nano
 from .pricing import Price, Usage
-from .routing import Market
 
 
 class Baseline(msgspec.Struct, frozen=True):

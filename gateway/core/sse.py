@@ -6,7 +6,7 @@ An incomplete event is held back until it is whole, so that what must not reach 
 the usage event a client did not ask for, `[DONE]`, and in-band errors. Keep-alive comments are forwarded.
 
 The rule a newcomer would break: `[DONE]` is never in the output. Whoever drives the scanner writes it, and only when
-`complete` or `done` is true; a truncated stream is never presented as finished.
+`complete` is true; a truncated stream is never presented as finished, not even one that says `[DONE]` itself.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class StreamScanner:
     """Reads one provider stream.
 
     usage_raw: the last usage object seen, as JSON bytes; content: a content event has been seen; events: content
-    events so far; finish_reason: the last one given; complete: every choice that began has finished; done: `[DONE]`
-    was seen; fault: why the stream is broken, or None; error_raw: the provider's in-band error.
+    events so far; finish_reason: the last one given; complete: every choice that was asked for or began has a finish
+    reason; settled: usage came then, or with it, so that nothing is missing any more; done: `[DONE]` was seen; fault:
+    why the stream is broken, or None; error_raw: the provider's in-band error.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class StreamScanner:
         "fault",
         "finish_reason",
         "service_tier",
+        "settled",
         "usage_raw",
     )
 
@@ -81,6 +83,7 @@ class StreamScanner:
         self.events = 0
         self.finish_reason: str | None = None
         self.service_tier: str | None = None
+        self.settled = False
         self.done = False
         self.fault: str | None = None
         self.error_raw = b""
@@ -146,13 +149,16 @@ class StreamScanner:
             self.service_tier = chunk.service_tier
         for choice in chunk.choices or ():
             self._begun.add(choice.index)
-            if choice.finish_reason is not None:
+            if choice.finish_reason:  # some servers write an empty one into every chunk
                 self._finished.add(choice.index)
                 self.finish_reason = choice.finish_reason
                 self.content = True
             if choice.delta and any(name != "role" and bytes(raw) not in _EMPTY for name, raw in choice.delta.items()):
                 self.content = True
                 self.events += 1
+        # Google repeats a running usage in every chunk: only one that came with the finish, or after it, is the last.
+        if has_usage and self.complete:
+            self.settled = True
         return not (self._drop_usage and has_usage and not chunk.choices)
 
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .budget import Rules, ScopeKind
-from .routing import Market, Route
+from .market import Market
+from .route import Route
+from .terms import NO_WORDS, Words
 
 KEYLESS_TEAM = "default"
 DEFAULT_ORGANISATION = "default"
@@ -15,13 +17,17 @@ DEFAULT_ORGANISATION = "default"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking. routes and jurisdictions limit the team; None means no limit of its own."""
+    """Who is asking. routes and jurisdictions limit the team; None means no limit of its own.
+
+    may_loosen: whether a request's headers may also make the terms of its route looser.
+    """
 
     team: str
     key_id: str
     routes: frozenset[str] | None = None
     jurisdictions: frozenset[str] | None = None
     organisation: str = DEFAULT_ORGANISATION
+    may_loosen: bool = False
 
     def may_use(self, route: Route) -> bool:
         """A team limited to routes may not name models directly either."""
@@ -38,7 +44,7 @@ class Caller:
         }
 
 
-KEYLESS = Caller(team=KEYLESS_TEAM, key_id="keyless")
+KEYLESS = Caller(team=KEYLESS_TEAM, key_id="keyless", may_loosen=True)
 """Every caller of a gateway without teams; such a gateway serves loopback only."""
 
 
@@ -60,7 +66,7 @@ class World:
     routes: by name. direct: by every name a model answers to (id, and bare name or alias when unique).
     callers: by SHA-256 hex of the key, those of routes.yaml; further keys stand in the ledger's database. teams: what
     a team's keys may do, also one without a key of its own here. No teams means that everybody is `keyless`.
-    rules: budgets and limits. version: a digest of what it was built from.
+    rules: budgets and limits. words: what a request's headers may name. version: a digest of what it was built from.
     """
 
     version: str
@@ -72,9 +78,17 @@ class World:
     teams: Mapping[str, Caller] = field(default_factory=dict)
     rules: Rules = field(default_factory=Rules)
     keyless: Caller = KEYLESS
+    words: Words = NO_WORDS
 
     def route(self, name: str) -> Route | None:
         return self.routes.get(name) or self.direct.get(name)
+
+    def asks_kind(self, route: Route) -> bool:
+        """Whether the kind of a request decides anything on this route, or on one whose rules may hold for it."""
+        others = [one.to for one in route.when]
+        if route.step_down is not None:
+            others.append(route.step_down.to)
+        return route.asks_kind or any(self.routes[name].asks_kind for name in others)
 
 
 def key_digest(key: str) -> str:

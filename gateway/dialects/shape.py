@@ -17,6 +17,7 @@ from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
 MOST_MESSAGE_CHARS = 2_000
+MOST_RETRY_AFTER_S = 86_400.0
 _CODE = re.compile(r"[\w.-]{1,64}")
 
 
@@ -86,10 +87,12 @@ _NULL = msgspec.Raw(b"null")
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
 
-def fields_for(request: ChatRequest, upstream_name: str) -> dict[str, msgspec.Raw]:
-    """The caller's fields under the provider's model name; a stream always reports its usage."""
+def fields_for(request: ChatRequest, model: Model) -> dict[str, msgspec.Raw]:
+    """The caller's fields under the provider's model name and effort; a stream always reports its usage."""
     fields = dict(request.fields)
-    fields["model"] = msgspec.Raw(msgspec.json.encode(upstream_name))
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model.upstream_name))
+    if model.effort is not None:
+        fields["reasoning_effort"] = msgspec.Raw(msgspec.json.encode(model.effort))
     if request.stream and not request.include_usage:
         options = _options.decode(fields.get("stream_options", _NULL))
         fields["stream_options"] = (
@@ -171,11 +174,14 @@ def _part(stated: int | None, left: int) -> tuple[int, int]:
     return part, left - part
 
 
-def error_from(status: int, headers: Mapping[str, str], body: bytes, provider: str) -> GatewayError:
+def error_from(
+    status: int, headers: Mapping[str, str], body: bytes, provider: str, *, too_long: re.Pattern[str]
+) -> GatewayError:
     """A provider's error reply as ours.
 
     4xx that the caller caused is handed through in the provider's words; 401, 402, 403 and 404 are the operator's
     (key, balance, permission, model name) and another candidate may serve; 408, 409, 429 and 5xx are the provider's.
+    too_long: how the provider says that a request is longer than the model takes.
     """
     found = read_error(body)
     message = ((found.message if found else None) or f"{provider} answered {status}")[:MOST_MESSAGE_CHARS]
@@ -199,7 +205,8 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, provider: s
                             retry_after_s=retry_after(headers), code="rate_limit_exceeded" if status == 429 else None,
                             outcome=f"http_{status}")  # fmt: skip
     return GatewayError(Blame.CALLER, status, told=message, noted=noted, type=(found.type if found else None),
-                        param=(found.param if found else None), code=code, outcome=f"http_{status}")  # fmt: skip
+                        param=(found.param if found else None), code=code, outcome=f"http_{status}",
+                        too_long=code == "context_length_exceeded" or bool(too_long.search(message)))  # fmt: skip
 
 
 def read_error(body: bytes) -> ProviderError | None:
@@ -221,6 +228,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
                 seconds = float(value) * scale
             except ValueError:
                 continue
-            if 0 <= seconds < 86_400:
+            if 0 <= seconds < MOST_RETRY_AFTER_S:
                 return seconds
     return None

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.core.routing import Policy
+from gateway.core.route import Policy
 
 from .best import Best
 from .cheapest import Cheapest
+from .fastest import Fastest
+from .ordered import Ordered
 from .split import Split
+from .value import Value
 
-POLICIES: Mapping[str, Policy] = {policy.name: policy for policy in (Cheapest(), Best(), Split())}
+POLICIES: Mapping[str, Policy] = {
+    policy.name: policy for policy in (Cheapest(), Best(), Value(), Fastest(), Split(), Ordered())
+}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.core.routing import Candidate, Route, Signals
+from gateway.core.candidate import Candidate, Signals
+from gateway.core.route import Route
 
 
 class Best:

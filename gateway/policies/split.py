@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from gateway.core.routing import Candidate, Route, Signals
+from gateway.core.candidate import Candidate, Signals
+from gateway.core.route import Route
 
 
 class Split:
@@ -19,7 +20,8 @@ class Split:
         dice = random.Random(signals.seed)  # noqa: S311 - shares, not secrets
         drawn = []
         for candidate in candidates:
-            weight = route.weights.get(candidate.model.id, 0)
+            # A request that asks for an effort itself meets a model at that effort under the share of the plain one.
+            weight = route.weights.get(candidate.model.id, route.weights.get(candidate.model.base, 0))
             if weight > 0:
                 drawn.append((dice.random() ** (1 / weight), candidate))
         drawn.sort(key=lambda pair: pair[0], reverse=True)

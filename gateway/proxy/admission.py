@@ -5,14 +5,13 @@ The one place that turns an attempt into what the accounts are asked. Nothing is
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import msgspec
 
 from gateway.core.budget import Ask, Bound, BoundLimit, Rules, hold_amount, most_tokens, used_percent
 from gateway.core.contracts import Accounts, Admission
-from gateway.core.routing import Route
+from gateway.core.route import Route
 from gateway.core.world import Caller, World
 
 from .attempt import Attempt
@@ -37,15 +36,12 @@ class Admissions:
         self._rules: Rules | None = None
         self._known: dict[_Who, _Concerned] = {}
 
-    def route_in_force(self, route: Route, caller: Caller, world: World) -> Route:
-        """The route, or under its name the rules it steps down to while its callers' budgets run low."""
-        step = route.step_down
-        if step is None:
-            return route
+    def used_percent(self, route: Route, caller: Caller, world: World) -> int:
+        """How far the fullest budget of this caller is used, where the route goes by it; else 0."""
+        if route.step_down is None and not any(one.used_from_percent for one in route.when):
+            return 0
         budgets = self._concerned(world.rules, caller, route.name, NO_PROVIDER).budgets
-        if used_percent(self._accounts.used, budgets) < step.from_percent:
-            return route
-        return dataclasses.replace(world.routes[step.to], name=route.name)
+        return used_percent(self._accounts.used, budgets)
 
     async def admit(self, attempt: Attempt, rules: Rules) -> Admission:
         """Leave to send this attempt. Raises GatewayError when there is none."""

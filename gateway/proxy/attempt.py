@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.core.candidate import Candidate
 from gateway.core.contracts import CachedAnswer, Target
 from gateway.core.errors import GatewayError
+from gateway.core.market import Market
 from gateway.core.money import Nano
 from gateway.core.pricing import Usage
 from gateway.core.records import LOST, SpendRecord, State, UsageSource
 from gateway.core.request import ChatRequest
-from gateway.core.routing import Candidate, Decision, Market
+from gateway.core.routing import Decision
 from gateway.core.savings import Baseline, baseline
 from gateway.core.world import Caller
 
@@ -41,6 +43,8 @@ class Job(msgspec.Struct, frozen=True):
     candidates_json: str
     drops_json: str
     tags_json: str = "{}"
+    remembered: str = ""
+    whole: bool = False  # a stream is delivered once it is complete
 
 
 _NOT_BILLED = frozenset({"unreachable", "not_sent", "in_band_error"})
@@ -117,6 +121,11 @@ class Attempt:
         return 0 if self.baseline is None else self.baseline.cost - self.request_cost
 
     @property
+    def read_on(self) -> bool:
+        """Without a client: whether the provider bills the whole answer anyway, so that its cost is worth knowing."""
+        return not self.target.provider.abort_stops_billing
+
+    @property
     def began_s(self) -> float:
         return self._began_us / 1e6
 
@@ -174,7 +183,8 @@ class Attempt:
             self.usage_source = UsageSource.PROVIDER
         else:
             # A delta is about a token at every provider that sends one delta a token; marked as an estimate.
-            usage = Usage(input=self.candidate.expected.input, output=events or self.candidate.expected.output)
+            expected = self.candidate.expected
+            usage = Usage(input=expected.prompt, output=events or expected.output)
             self.usage_source = UsageSource.ESTIMATED
         self.usage = usage
         self.cost = self.price.cost(usage, self.service_tier)
@@ -184,6 +194,7 @@ class Attempt:
         return msgspec.structs.replace(
             self.record(), outcome=LOST, cost_nano=self.hold, usage_source=UsageSource.ESTIMATED, duration_us=0,
             input_tokens=self.candidate.expected.input, output_tokens=self.candidate.expected.output,
+            cached_input_tokens=self.candidate.expected.cached_input,
         )  # fmt: skip
 
     def record(self) -> SpendRecord:
@@ -196,11 +207,11 @@ class Attempt:
             at_us=self._at_us,
             route=route.name,
             policy=route.policy.name,
-            kind=route.kind,
+            kind=job.decision.kind,
             team=job.caller.team,
             key_id=job.caller.key_id,
             provider=self.target.provider.name,
-            model=self.target.model.id,
+            model=self.target.model.base,
             simulated=self.target.simulated,
             stream=job.request.stream,
             cache=job.cache,
@@ -233,6 +244,9 @@ class Attempt:
             end_user=job.request.end_user,
             tags=job.tags_json,
             hold_nano=self.hold,
+            effort=self.target.model.effort or job.request.effort,
+            prompt_bytes=job.request.prompt_bytes,
+            decision=job.remembered if self.number == 1 else "",
         )
 
 
@@ -242,14 +256,17 @@ def cached_record(job: Job, answer: CachedAnswer, target: Target, compared: Base
     duration = ticks_us() - job.began_us
     return SpendRecord(
         attempt_id=f"{job.request_id}.1", request_id=job.request_id, attempt=1, at_us=job.at_us,
-        route=route.name, policy=route.policy.name, kind=route.kind, team=job.caller.team, key_id=job.caller.key_id,
-        provider=target.provider.name, model=target.model.id, simulated=target.simulated, stream=job.request.stream,
+        route=route.name, policy=route.policy.name, kind=job.decision.kind,
+        team=job.caller.team, key_id=job.caller.key_id,
+        provider=target.provider.name, model=target.model.base, simulated=target.simulated, stream=job.request.stream,
         cache="hit", state=State.SETTLED, outcome="cached", status=200, finish_reason=answer.finish_reason,
         usage_source=UsageSource.CACHE, input_tokens=0, cached_input_tokens=0, cache_write_tokens=0, output_tokens=0,
         reasoning_tokens=0, service_tier=None, price_id=None, expected_nano=Nano(0), cost_nano=Nano(0),
         baseline_model=compared.model, baseline_price_id=compared.price_id, baseline_nano=compared.cost,
         duration_us=duration, ttft_us=duration, candidates=job.candidates_json, drops=job.drops_json,
         organisation=job.caller.organisation, end_user=job.request.end_user, tags=job.tags_json,
+        effort=target.model.effort or job.request.effort, prompt_bytes=job.request.prompt_bytes,
+        decision=job.remembered,
     )  # fmt: skip
 
 

@@ -32,6 +32,11 @@ def new_id(at_us: int) -> str:
     return f"{at_us // 1_000:012x}{random.getrandbits(64):016x}"
 
 
+def chance() -> float:
+    """From 0 to 1: for pauses that must not end together."""
+    return random.random()  # noqa: S311 - it spreads, and keeps no secret
+
+
 def dice() -> int:
     """A seed for one decision."""
     return random.getrandbits(48)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.request import ChatRequest, checked_tags
+from gateway.core.terms import HEADERS
 from gateway.core.world import Caller, World, key_digest
 
 from .reply import Receive, Scope, header
@@ -102,6 +103,16 @@ def tags_of(scope: Scope, request: ChatRequest) -> Mapping[str, str]:
             raise GatewayError(Blame.CALLER, 400, told=told, param=TAGS.decode(), outcome="invalid")
         pairs[name.strip()] = value.strip()
     return checked_tags({**request.tags, **pairs}, TAGS.decode())
+
+
+def terms_given(scope: Scope) -> Mapping[str, str]:
+    """What the request's headers ask of its route's terms, by the names that core.terms knows them by."""
+    given: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        term = HEADERS.get(name)
+        if term is not None:
+            given[term] = value.decode("latin-1").strip()
+    return given
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int, deadline_s: float) -> bytes:

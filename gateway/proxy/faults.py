@@ -23,9 +23,17 @@ def lost(provider: str, why: str, *, repeatable: bool) -> GatewayError:
     )  # fmt: skip
 
 
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""The most of one answer that is kept in memory."""
+
+
+def oversized(provider: str) -> GatewayError:
+    return lost(provider, f"an answer of more than {MAX_ANSWER_BYTES} bytes", repeatable=False)
+
+
 def silent(provider: str, attempt_id: str) -> GatewayError:
     return GatewayError(
-        Blame.UPSTREAM, 504, told=f"{provider} did not answer in time", retry=True, outcome="timeout",
+        Blame.UPSTREAM, 504, told=f"{provider} did not answer in time", retry=True, silent=True, outcome="timeout",
         noted=f"{provider} stalled on {attempt_id}",
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.core.contracts import Target
 from gateway.core.money import usd
-from gateway.core.routing import Route
+from gateway.core.route import Route
 
 from .attempt import Attempt
 from .reply import Headers

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from gateway.core.cachekey import cache_key, may_keep
 from gateway.core.contracts import Cache, CachedAnswer, Target
+from gateway.core.question import Question
 from gateway.core.records import UsageSource
 from gateway.core.replay import cut_stream
-from gateway.core.request import ChatRequest
-from gateway.core.routing import Route
+from gateway.core.route import Route
 from gateway.core.savings import baseline
 from gateway.core.sse import DONE
-from gateway.core.world import Caller
 
 from . import headers
 from .attempt import Attempt, Job, cached_record
@@ -32,11 +33,15 @@ class Keeper:
         self._secret = secret
         self._puts: set[asyncio.Task[None]] = set()
 
-    def key(self, caller: Caller, route: Route, version: str, request: ChatRequest) -> str | None:
-        """None when the route keeps no answers."""
+    def key(self, question: Question, route: Route, version: str) -> str | None:
+        """None when the route keeps no answers. Under other terms another model may have to answer."""
         if route.cache is None:
             return None
-        return cache_key(self._secret, team=caller.team, route=route.name, version=version, request=request)
+        terms = msgspec.json.encode(question.terms).decode()
+        return cache_key(
+            self._secret, team=question.caller.team, route=route.name, version=f"{version} {terms}",
+            request=question.request,
+        )  # fmt: skip
 
     async def find(self, job: Job) -> CachedAnswer | None:
         """A kept answer for this request. The team is checked again in the value itself."""
@@ -85,7 +90,7 @@ async def replay(job: Job, kept: CachedAnswer, target: Target, reply: Reply, boo
     reply.headers.append((b"age", str(age_s).encode()))
     try:
         if job.request.stream:
-            await reply.start_stream(lambda: None)
+            await reply.start_stream()
             await reply.write(cut_stream(kept.body, include_usage=job.request.include_usage))
             await reply.end_stream(DONE)
         else:

@@ -27,7 +27,7 @@ from typing import Any
 
 from gateway.core.contracts import Target
 from gateway.core.errors import Blame, GatewayError
-from gateway.core.routing import Timeouts
+from gateway.core.route import Timeouts
 
 from .faults import truncated
 from .litellm_answer import event, finishes, usage_was_reported, was_cut, whole_body

@@ -14,9 +14,9 @@ from datetime import datetime
 from prometheus_client import ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from gateway.core.market import Market
 from gateway.core.money import usd, usd_per_million
 from gateway.core.pricing import Rates
-from gateway.core.routing import Market
 
 from .counts import DURATION_US, OVERHEAD_US, TTFT_US, Counts, Series
 from .page import Page, escape, model_labels, team_labels

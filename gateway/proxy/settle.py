@@ -105,13 +105,15 @@ class Settler:
 
 
 class Booking:
-    """Where every finished attempt goes, once: accounts, book and metrics read the same record."""
+    """Where every finished attempt goes, once: accounts, book, metrics and what learns from it read the same record."""
 
-    def __init__(self, accounts: Accounts, metrics: Metrics) -> None:
+    def __init__(self, accounts: Accounts, metrics: Metrics, learn: Callable[[SpendRecord], None]) -> None:
         self._accounts = accounts
         self._metrics = metrics
+        self._learn = learn
 
     def book(self, record: SpendRecord, admission: Admission | None, *, final: bool) -> None:
         """final: no further attempt of this request follows."""
         self._accounts.settle(admission, record)
         self._metrics.record(record, final=final)
+        self._learn(record)

@@ -14,11 +14,9 @@ from yarl import URL
 
 from gateway.core.contracts import Target
 from gateway.core.errors import GatewayError
-from gateway.core.routing import Timeouts
+from gateway.core.route import Timeouts
 
-from .faults import lost, unreachable
-
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
+from .faults import MAX_ANSWER_BYTES, lost, oversized, unreachable
 
 
 class HttpUpstream:
@@ -79,7 +77,7 @@ class HttpExchange:
                 parts.append(chunk)
                 size += len(chunk)
                 if size > MAX_ANSWER_BYTES:
-                    raise lost(self._provider, f"an answer of more than {MAX_ANSWER_BYTES} bytes", repeatable=False)
+                    raise oversized(self._provider)
         except (aiohttp.ClientError, OSError) as exc:
             raise self._lost(exc) from exc
         return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -27,6 +27,7 @@ ERROR_STATUSES = (400, 401, 402, 404, 422, 429, 500, 503)
 # -1: before even the opening chunk.
 FAULTS: Mapping[str, int | None] = {
     **{f"http_{status}": None for status in ERROR_STATUSES},
+    "context_length": None,  # 400: the request is longer than the model takes, in the provider's words
     "drop": None,  # the connection ends before any byte
     "drop_headers": None,  # ... after the headers, before any of the body
     "stall": -1,  # headers, not even an opening chunk, then nothing for ever (DeepSeek: keep-alives for ever)
@@ -89,6 +90,8 @@ class Fault:
 
     @property
     def status(self) -> int | None:
+        if self.kind == "context_length":
+            return 400
         return int(self.kind[5:]) if self.kind.startswith("http_") else None
 
 

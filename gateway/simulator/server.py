@@ -189,7 +189,9 @@ class Simulator:
         fault = self._scenarios.fault_of(scenario)
         attempt.fault = scenario.fault if fault is not NO_FAULT else None
         if fault.status is not None:
-            response = self._refused(attempt, wire.fault(fault.status, ask.model, scenario.retry_after))
+            long = fault.kind == "context_length"
+            refusal = wire.too_long() if long else wire.fault(fault.status, ask.model, scenario.retry_after)
+            response = self._refused(attempt, refusal)
             if fault.status == 429:
                 response.headers["retry-after"] = f"{scenario.retry_after:g}"
             await asyncio.sleep(scenario.ttft_ms / 1000)

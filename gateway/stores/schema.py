@@ -16,7 +16,7 @@ from .table import METADATA, TABLE
 
 log = logging.getLogger("gateway.ledger")
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 HEAD = REVISIONS[-1]
 
 SCHEMA_TIMEOUT_S = 600

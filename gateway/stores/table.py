@@ -5,6 +5,9 @@
     spend_sums      the book's sums for each hour and each day of a series, kept with it in the same transaction
     api_keys        keys that were made while the gateway ran; by their digest, never themselves
     audit           who changed what, and when
+    learned         tallies of answers and grades, which estimates are made of (core.learning)
+    feedback        how good an answer was, as its caller says: one row for each request, the last word
+    configurations  what a gateway was configured by, by version: an old decision is replayed under its own
 
 A change here needs a revision in `migrations/` that makes the same of an older database, and a new HEAD in `schema`.
 A new field of SpendRecord needs a default, which older rows then have.
@@ -26,6 +29,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -193,6 +197,45 @@ AUDIT = Table(
     Column("subject", Text, nullable=False),
     Column("detail", Text, nullable=False),  # a JSON object
     Index("audit_time", "at_us"),
+)
+
+# Added to, row by row, by every worker; what it counts and how, core.learning says.
+LEARNED = Table(
+    "learned",
+    METADATA,
+    Column("what", Text, primary_key=True),
+    Column("simulated", Boolean, primary_key=True),
+    Column("span", BigInteger, primary_key=True, autoincrement=False),  # days or hours since the epoch, UTC
+    Column("route", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("base", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+FEEDBACK = Table(
+    "feedback",
+    METADATA,
+    Column("request_id", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("key_id", Text, nullable=False),  # of whoever gave it
+    Column("simulated", Boolean, nullable=False),
+    Column("model", Text, nullable=False),  # with effort
+    Column("kind", Text, nullable=False),
+    Column("bucket", BigInteger, nullable=False),  # of the score that was expected, as in `learned`
+    Column("score", BigInteger, nullable=False),  # thousandths
+)
+
+CONFIGURATIONS = Table(
+    "configurations",
+    METADATA,
+    Column("version", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),  # when it was first put in force
+    Column("content", LargeBinary, nullable=False),
 )
 _WHOLE = [(at, field.name) for at, field in enumerate(FIELDS) if isinstance(TABLE.c[field.name].type, BigInteger)]
 _TEXTS = [at for at, field in enumerate(FIELDS) if isinstance(TABLE.c[field.name].type, Text)]

@@ -182,3 +182,74 @@ def test_mistakes_become_the_sdks_own_errors(client, request_, error, words):
 
     assert set(caught.value.body) == {"message", "type", "param", "code"}
     assert caught.value.request_id
+
+
+NEW_MODELS = ["openai/gpt-6-luna", "deepseek/deepseek-flash", "google/gemini-3.8-flash"]
+
+
+def one_turn(client, model: str, messages: list, *, stream: bool = False, down: str | None = None):
+    """The conversation with one more tool call and its results, as agents go on; and who answered."""
+    more = {} if down is None else {"user": f"sim:fault@{down}=http_503"}
+    raw = client.chat.completions.with_raw_response.create(
+        model=model, messages=messages, tools=[WEATHER, CLOCK], tool_choice="auto", stream=stream, **more
+    )
+    message = _gathered(raw.parse()) if stream else raw.parse().choices[0].message
+    calls = message["tool_calls"] if stream else message.tool_calls
+    ids = [call["id"] if stream else call.id for call in calls]
+    results = [{"role": "tool", "tool_call_id": id, "content": "sunny, noon"} for id in ids]
+    asked = {"role": "user", "content": "And tomorrow?"}  # the simulator calls no tool right after a result
+    return [*messages, message, *results, asked], raw.headers["x-gateway-model"]
+
+
+def _gathered(stream) -> dict:
+    """A streamed answer as clients put it together, fields of the provider's own and all."""
+    message: dict = {"role": "assistant", "content": None}
+    calls: dict[int, dict] = {}
+    for chunk in stream:
+        delta = chunk.choices[0].delta if chunk.choices else None
+        if delta is None:
+            continue
+        if thought := getattr(delta, "reasoning_content", None):
+            message["reasoning_content"] = message.get("reasoning_content", "") + thought
+        for part in delta.tool_calls or ():
+            known = part.model_dump(exclude_unset=True)
+            held = calls.setdefault(part.index, known)
+            if held is not known:
+                held["function"]["arguments"] += part.function.arguments or ""
+    return {**message, "tool_calls": list(calls.values())}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("second", NEW_MODELS)
+@pytest.mark.parametrize("first", NEW_MODELS)
+def test_a_tool_loop_goes_from_any_model_to_any_other_and_back(client, first, second, stream):
+    messages = [{"role": "user", "content": "What is the weather?"}]
+
+    for model in (first, second, first, second):
+        messages, answered = one_turn(client, model, messages, stream=stream)
+        assert answered == model
+
+
+def test_a_tool_loop_survives_its_providers_failure_and_comes_back(tmp_path):
+    routes = """
+routes:
+  agent:
+    policy: cheapest
+    candidates: [google/gemini-3.8-flash]
+    fallbacks: [deepseek/deepseek-flash, openai/gpt-6-luna]
+"""
+    with (
+        RunningGateway(tmp_path, routes) as gateway,
+        openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0) as client,
+    ):
+        messages = [{"role": "user", "content": "What is the weather?"}]
+        answered = []
+        for down in (None, "google", None):
+            messages, model = one_turn(client, "agent", messages, down=down)
+            answered.append(model)
+        last = client.chat.completions.create(
+            model="agent", messages=messages, tools=[WEATHER], tool_choice="none", user="sim:fault@deepseek=http_503"
+        )
+
+    assert answered == ["google/gemini-3.8-flash", "deepseek/deepseek-flash", "google/gemini-3.8-flash"]
+    assert last.choices[0].message.content

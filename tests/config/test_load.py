@@ -10,7 +10,7 @@ from gateway.config import ConfigError, load, load_teams, teams_of
 from gateway.core.budget import Rules
 from gateway.core.catalog import Capability, Provider
 from gateway.core.pricing import Usage
-from gateway.core.routing import CacheRule, Timeouts
+from gateway.core.route import CacheRule, Timeouts
 from gateway.core.world import KEYLESS_TEAM, Caller, ServerSettings, key_digest
 
 
@@ -25,7 +25,7 @@ def test_a_route_is_what_its_keys_say(full):
     assert route.policy.name == "cheapest"
     assert route.candidates == ("openai/big", "deepseek/flash", "mistral/tiny")
     assert route.fallbacks == ("openai/small",)
-    assert (route.kind, route.floors, route.floor) == ("code", {"overall": 60.0, "code": 70.0}, 70.0)
+    assert (route.kind, route.floors, route.floor_for(route.kind)) == ("code", {"overall": 60.0, "code": 70.0}, 70.0)
     assert route.baseline == "openai/small"
     assert route.jurisdictions == {"US"}
     assert route.max_cost_nano == 50_000_000

@@ -23,7 +23,7 @@ routes:
     candidates: [small, big]
     weights: {small: -1, medium: 2}
   large:
-    policy: fastest
+    policy: quick
     candidates: []
 teams:
   research:
@@ -49,7 +49,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path):
         (14, 22, "'small' in 'weights' of route 'cheap' is -1; it must be 0 or more"),
         (14, 26, "unknown model 'medium'"),
         (15, 3, "route 'large' is named like a model (openai/big); choose another name"),
-        (16, 13, "unknown policy 'fastest'; there are 'cheapest', 'best' and 'split'"),
+        (16, 13, "unknown policy 'quick'; there are 'cheapest', 'best', 'value', 'fastest', 'split' and 'ordered'"),
         (17, 17, "route 'large' has no candidates; name at least one model"),
         (20, 25, "the environment variable NOT_SET of key 'a' is not set"),
         (20, 40, "key id 'a' stands twice: team 'research' has it already"),

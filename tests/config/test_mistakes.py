@@ -3,6 +3,11 @@
 import pytest
 from conffiles import MINIMAL, marked_lines, mistakes
 
+KINDS = (
+    "'chat', 'code', 'extraction', 'knowledge', 'maths', 'overall', 'reasoning', 'summarisation', 'translation' "
+    "and 'writing'"
+)
+
 ROUTES = {
     "an unknown key": (
         "polcy: cheapest  # <-\n    policy: best\n    candidates: [big]",
@@ -14,7 +19,8 @@ ROUTES = {
     ),
     "an unknown policy": (
         "policy: cheepest  # <-\n    candidates: [big]",
-        "unknown policy 'cheepest'; there are 'cheapest', 'best' and 'split'; did you mean 'cheapest'?",
+        "unknown policy 'cheepest'; there are 'cheapest', 'best', 'value', 'fastest', 'split' and 'ordered'; "
+        "did you mean 'cheapest'?",
     ),
     "an unknown model": (
         "policy: best\n    candidates: [openai/bgi, flash]  # <-",
@@ -50,11 +56,15 @@ ROUTES = {
     ),
     "a floor of an unknown kind": (
         "policy: best\n    candidates: [big]\n    quality_floor: {coed: 50}  # <-",
-        "unknown task kind 'coed': no model has a score for it; there are 'code' and 'overall'; did you mean 'code'?",
+        f"unknown task kind 'coed'; there are {KINDS}; did you mean 'code'?",
     ),
     "an unknown kind": (
         "policy: best\n    candidates: [big]\n    kind: Code  # <-",
-        "unknown task kind 'Code': no model has a score for it; there are 'code' and 'overall'; did you mean 'code'?",
+        f"unknown task kind 'Code'; there are 'auto', {KINDS}; did you mean 'code'?",
+    ),
+    "a floor for whatever a request is": (
+        "policy: best\n    candidates: [big]\n    kind: auto\n    quality_floor: {auto: 50}  # <-",
+        f"unknown task kind 'auto'; there are {KINDS}",
     ),
     "an unknown jurisdiction": (
         "policy: best\n    candidates: [big]\n    jurisdictions: [US, USA]  # <-",

@@ -6,7 +6,7 @@ import pytest
 from conffiles import FULL, KEYS, MINIMAL, loaded, marked_lines, mistakes
 
 from gateway.core.budget import Budget, Limit, Offline, Scope, ScopeKind, Unit, Window
-from gateway.core.routing import StepDown
+from gateway.core.route import StepDown
 
 WHOM = "one of 'key', 'team', 'organisation', 'route', 'provider' and 'each'"
 NANO = 1_000_000_000
@@ -193,12 +193,12 @@ def test_a_mistake_in_a_rule(tmp_path, text, message):
 
 
 STEPS = {
-    "to itself": ("auto", "route 'auto' steps down to itself; name another route"),
+    "to itself": ("auto", "route 'auto' leads to itself; name another route"),
     "to an unknown route": ("chaep", "unknown route 'chaep'; did you mean 'cheap'?"),
     "to models that callers name": ("direct", "unknown route 'direct'"),
     "to a route that steps down too": (
         "chain",
-        "route 'chain' has a 'step_down' of its own, to 'cheap'; one step is all",
+        "route 'chain' has 'step_down' of its own, which would not be looked at; one step is all",
     ),
     "to servers it may not reach": (
         "abroad",
@@ -230,8 +230,8 @@ def test_two_routes_that_step_down_to_each_other_are_two_mistakes(tmp_path):
     text = file_with_step("{from_percent: 80, to: chain}").replace("to: cheap", "to: auto")
 
     assert [(one.line, one.message) for one in mistakes(tmp_path, text)] == [
-        (6, "route 'chain' has a 'step_down' of its own, to 'auto'; one step is all"),
-        (9, "route 'auto' has a 'step_down' of its own, to 'chain'; one step is all"),
+        (6, "route 'chain' has 'step_down' of its own, which would not be looked at; one step is all"),
+        (9, "route 'auto' has 'step_down' of its own, which would not be looked at; one step is all"),
     ]
 
 

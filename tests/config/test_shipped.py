@@ -44,7 +44,7 @@ def test_auto_has_measured_candidates_of_every_provider(shipped):
 
     models = [market.models[name] for name in auto.candidates]
     assert {model.provider for model in models} == {"openai", "deepseek", "google"}
-    assert all(model.score(auto.kind).score >= auto.floor for model in models)
+    assert all(model.score(auto.kind).score >= auto.floor_for(auto.kind) for model in models)
 
 
 def test_private_sends_nothing_to_china(shipped):
@@ -113,7 +113,12 @@ def test_the_schema_accepts_what_loads(text):
     "text",
     [
         "routes: {auto: {polcy: best, candidates: [a]}}",
-        "routes: {auto: {policy: fastest, candidates: [a]}}",
+        "routes: {auto: {policy: quickest, candidates: [a]}}",
+        "routes: {auto: {policy: best, candidates: [a], delivery: later}}",
+        "routes: {auto: {policy: best, candidates: [a], when: [{kind: code}]}}",
+        "routes: {auto: {policy: best, candidates: [a], when: [{use: b, hours: '22-6'}]}}",
+        "routes: {}\nmodels: {a/b: {efforts: {highest: {}}}}",
+        "routes: {}\nteams: {t: {overrides: none}}",
         "routes: {auto: {policy: best, candidates: [a], quality_floor: 101}}",
         "routes: {auto: {policy: best, candidates: [a], jurisdictions: }}",
         "routes: {a b: {policy: best, candidates: [a]}}",

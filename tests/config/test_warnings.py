@@ -13,11 +13,11 @@ OPENAI_ONLY = {"OPENAI_API_KEY": "sk"}
 CASES = {
     "nobody measured it": (
         BEST + "    quality_floor: 60\n    candidates:\n    - big\n    - small  # <-\n",
-        "openai/small can never be chosen here: nobody has measured its overall quality, and the floor is 60",
+        "openai/small is not chosen here: nobody has measured its overall quality, and the floor is 60",
     ),
     "its score is too low": (
         BEST + "    kind: code\n    quality_floor: {code: 70}\n    candidates:\n    - big\n    - flash  # <-\n",
-        "deepseek/flash can never be chosen here: its code quality is 65.5, under the floor of 70",
+        "deepseek/flash is not chosen here: its code quality is 65.5, under the floor of 70",
     ),
     "its country is not allowed": (
         BEST + "    jurisdictions: [US]\n    candidates:\n    - big\n    - flash  # <-\n",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 from gateway.core.catalog import Capability, Model, Provider, QualityScore
+from gateway.core.market import Market
 from gateway.core.money import pico_from_usd_per_million
 from gateway.core.pricing import PriceBook, PriceRow, Rates, Status
 from gateway.core.request import ChatRequest, parse_chat
-from gateway.core.routing import Market
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EVERYTHING = frozenset(Capability)

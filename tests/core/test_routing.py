@@ -8,11 +8,14 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from gateway.core.candidate import Signals
 from gateway.core.errors import GatewayError
 from gateway.core.explain import explain, render
+from gateway.core.market import Market
 from gateway.core.money import nano_from_usd
 from gateway.core.pricing import PriceBook, Status
-from gateway.core.routing import Decision, Market, Route, Signals, decide, refusal
+from gateway.core.route import Route
+from gateway.core.routing import Decision, decide, refusal
 from gateway.policies import POLICIES
 from tests.core.market import ALL, MARKET, MODELS, NOW, PRICES, PROVIDERS, chat, model, price
 

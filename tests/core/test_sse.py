@@ -143,3 +143,25 @@ def test_an_event_without_end_is_a_fault_before_memory_is():
             break
 
     assert scanner.fault == "an event of more than 16777216 bytes"
+
+
+def test_usage_is_the_last_one_only_when_it_comes_with_the_finish_or_after_it():
+    running = HELLO.replace(b'"usage":null', b'"usage":{"prompt_tokens":12,"completion_tokens":1}')
+    both = FINISH.replace(b'"usage":null', b'"usage":{"prompt_tokens":12,"completion_tokens":34}')
+
+    assert not scan(running, FINISH)[0].settled
+    assert scan(HELLO, FINISH, USAGE)[0].settled
+    assert scan(running, both)[0].settled
+    assert not scan(running, DONE)[0].settled
+
+
+def test_an_empty_finish_reason_is_none():
+    scanner, _ = scan(HELLO.replace(b'"finish_reason":null', b'"finish_reason":""'), DONE)
+
+    assert (scanner.complete, scanner.finish_reason) == (False, None)
+
+
+def test_done_does_not_make_a_stream_complete():
+    scanner, _ = scan(HELLO, DONE)
+
+    assert (scanner.done, scanner.complete) == (True, False)

@@ -120,3 +120,35 @@ def test_googles_array_of_errors_becomes_openais_object():
 )  # fmt: skip
 def test_retry_after_is_read_in_seconds(headers, seconds):
     assert OPENAI.error(429, headers, b"").retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        (OPENAI, {"message": "x", "code": "context_length_exceeded"}),
+        (OPENAI, {"message": "This model's maximum context length is 8192 tokens. However, you requested 8213."}),
+        (OPENAI, {"message": "prompt is too long: 200001 tokens > 200000 maximum"}),
+        (DEEPSEEK, {"message": "This model's maximum context length is 65536 tokens. However, you requested 66343 "
+                               "tokens", "code": "invalid_request_error"}),
+        (GOOGLE, {"message": "The input token count (3475108) exceeds the maximum number of tokens allowed (104857)."}),
+    ],
+)  # fmt: skip
+def test_each_provider_says_in_its_own_way_that_a_prompt_is_too_long(dialect, body):
+    error = dialect.error(400, {}, json.dumps({"error": body}).encode())
+
+    assert (error.too_long, error.retryable, error.told) == (True, False, body["message"])
+    assert not dialect.error(400, {}, b'{"error":{"message":"bad temperature"}}').too_long
+
+
+def test_a_quota_that_is_used_up_is_a_balance_and_no_rate():
+    error = OPENAI.error(429, {}, b'{"error":{"message":"You exceeded your quota","code":"insufficient_quota"}}')
+
+    assert (error.trips_provider, error.outcome) == (True, "http_402")
+
+
+def test_googles_wish_to_wait_is_read_from_its_details():
+    details = b'[{"error":{"code":429,"message":"x","details":[{"@type":"RetryInfo","retryDelay":"20.5s"}]}}]'
+
+    assert GOOGLE.error(429, {}, details).retry_after_s == 20.5
+    assert GOOGLE.error(429, {"retry-after": "3"}, details).retry_after_s == 3
+    assert GOOGLE.error(400, {}, details).retry_after_s is None

@@ -9,7 +9,7 @@ import pytest
 from gateway.core.contracts import LedgerUnavailable, Settlement
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.records import SpendRecord
-from gateway.proxy.health import FAULTS_TO_OPEN, FIRST_PAUSE_S, Health
+from gateway.proxy.health import FAULTS_TO_OPEN, FIRST_PAUSE_S, LONGEST_PAUSE_S, Health
 from gateway.proxy.settle import BATCH, Settler
 from gateway.stores.ledger import SqlLedger, open_engine, sqlite_url
 from gateway.stores.spend import both_kinds
@@ -32,7 +32,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def health(clock) -> Health:
-    return Health(clock, lambda provider: (f"{provider}/a", f"{provider}/b"))
+    return Health(clock, lambda provider: (f"{provider}/a", f"{provider}/b"), chance=lambda: 0.0)
 
 
 def fail(health: Health, times: int, model: str = "p/a", error: GatewayError = FAULT) -> None:
@@ -96,6 +96,83 @@ def test_a_callers_mistake_says_nothing_about_health(health):
     fail(health, 50, error=GatewayError(Blame.CALLER, 400, told="x", outcome="http_400"))
 
     assert health.unhealthy() == {}
+
+
+def test_a_pause_that_was_asked_for_ends_with_no_answer_and_a_counted_one_does(health, clock):
+    asked = GatewayError(Blame.UPSTREAM, 429, told="x", retry=True, retry_after_s=7, outcome="http_429")
+    fail(health, 1, error=asked)
+    fail(health, FAULTS_TO_OPEN, model="p/b")
+    assert health.suspects() == ["p/b"]
+    for model in ("p/a", "p/b"):
+        health.answered(model, clock.now)
+
+    assert set(health.unhealthy()) == {"p/a"}
+    clock.now += 7
+    health.began("p/a")
+    health.answered("p/a", clock.now)
+    assert health.unhealthy() == {}
+
+
+def test_pauses_grow_to_a_bound_and_only_a_whole_answer_makes_them_short_again(health, clock):
+    def next_pause() -> float:
+        health.began("p/a")
+        fail(health, 1)
+        pause = health.recovers_in_s(("p/a",))
+        clock.now += pause
+        return pause
+
+    fail(health, FAULTS_TO_OPEN - 1)
+    assert [next_pause() for _ in range(4)] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+
+    health.began("p/a")
+    health.content("p/a", clock.now)  # it answers, and breaks off
+    assert health.unhealthy() == {}
+    assert next_pause() == LONGEST_PAUSE_S
+    health.began("p/a")
+    health.answered("p/a", clock.now)
+    fail(health, FAULTS_TO_OPEN - 1)
+    assert next_pause() == FIRST_PAUSE_S
+
+
+def test_the_least_bad_suspect_is_the_one_that_opened_least_often(health, clock):
+    for model in ("p/a", "p/b"):
+        fail(health, FAULTS_TO_OPEN, model=model)
+    clock.now += FIRST_PAUSE_S
+    health.began("p/a")
+    fail(health, 1)
+    health.began("p/b")
+
+    assert health.suspects() == ["p/b", "p/a"]
+
+
+def test_what_one_worker_learns_the_other_obeys_and_an_answer_there_ends_it_here(clock):
+    here, there = (Health(clock, lambda _: (), chance=lambda: 0.0) for _ in range(2))
+    fail(here, FAULTS_TO_OPEN)
+    (told,) = here.unsaid()
+    here.hear([told], [told])
+    there.hear([], [told])
+    assert here.unsaid() == there.unsaid() == []
+    assert set(there.unhealthy()) == {"p/a"}
+
+    clock.now += FIRST_PAUSE_S
+    there.began("p/a")
+    there.answered("p/a", clock.now)
+    *_, closed = there.unsaid()
+    assert (closed.open, closed.replaces) == (False, told.mark)
+    here.hear([], [])
+    assert here.unhealthy() == {}
+
+
+def test_what_has_changed_since_it_was_said_is_said_again(clock):
+    health = Health(clock, lambda _: (), chance=lambda: 0.0)
+    fail(health, FAULTS_TO_OPEN)
+    said = health.unsaid()
+    clock.now += FIRST_PAUSE_S
+    health.began("p/a")
+    health.hear(said, said)
+
+    (again,) = health.unsaid()
+    assert (again.reason, again.replaces) == ("being tried again", said[0].mark)
 
 
 def settled(record: SpendRecord) -> Settlement:

@@ -16,7 +16,7 @@ from gateway.core.catalog import Model, Provider
 from gateway.core.contracts import Target
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.pricing import Usage
-from gateway.core.routing import Timeouts
+from gateway.core.route import Timeouts
 from gateway.core.sse import DONE, StreamScanner
 from gateway.dialects.openai import OpenAI
 from gateway.proxy.litellm_upstream import LiteLLMUpstream

@@ -8,10 +8,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.catalog import Model, Provider
+from gateway.core.market import Market
 from gateway.core.money import Nano, Pico
 from gateway.core.pricing import PriceBook, PriceRow, Rates, Status
 from gateway.core.records import SpendRecord, State, UsageSource
-from gateway.core.routing import Market
 from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
 from gateway.proxy.reports import Report
 

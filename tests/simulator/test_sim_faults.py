@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from simclient import BROKEN, read_until_broken, read_until_silent
 
+from gateway.dialects import DIALECTS
 from gateway.simulator import FAULTS, PROVIDERS, Scenario
 
 EVERY_PROVIDER = pytest.mark.parametrize("provider", PROVIDERS)
@@ -35,6 +36,16 @@ async def test_an_error_status_is_answered_and_not_billed(client, sim, provider,
     assert reply.headers.get("retry-after") == ("3" if status == 429 else None)
     line = await last_line(sim)
     assert (line.status, line.billed, line.cost_nano, line.why) == (status, False, 0, "error status")
+
+
+@EVERY_PROVIDER
+@STREAMED_OR_NOT
+async def test_a_request_that_is_too_long_is_refused_in_the_providers_words(client, sim, provider, stream):
+    reply = await client.chat(provider, stream=stream, user="sim:fault=context_length")
+
+    assert reply.status == 400
+    assert DIALECTS[provider].error(reply.status, {}, reply.raw).too_long
+    assert not (await last_line(sim)).billed
 
 
 @EVERY_PROVIDER

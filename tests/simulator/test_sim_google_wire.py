@@ -111,6 +111,33 @@ async def test_tool_calls_carry_a_thought_signature_that_has_to_come_back(client
     assert "missing a thought_signature" in lost.json[0]["error"]["message"]
 
 
+async def test_a_signature_of_another_model_is_refused_and_the_documented_word_is_taken(client):
+    asked = [{"role": "user", "content": "?"}]
+    reply = await client.chat("google", tools=[TOOL], messages=asked)
+    message = reply.json["choices"][0]["message"]
+    [call] = message["tool_calls"]
+    result = {"role": "tool", "tool_call_id": call["id"], "content": "noon"}
+
+    async def again(signature: str, model: str = "gemini-3.8-flash") -> tuple[int, str]:
+        signed = {**call, "extra_content": {"google": {"thought_signature": signature}}}
+        messages = [*asked, {**message, "tool_calls": [signed]}, result]
+        answer = await client.chat("google", model=model, tools=[TOOL], messages=messages)
+        return answer.status, "" if answer.status == 200 else answer.json[0]["error"]["message"]
+
+    own = call["extra_content"]["google"]["thought_signature"]
+    assert await again(own) == (200, "")
+    assert await again(own, model="gemini-4-argon") == (400, "Corrupted thought signature.")
+    assert await again("no base64") == (400, "Corrupted thought signature.")
+    assert await again("skip_thought_signature_validator", model="gemini-4-argon") == (200, "")
+
+
+async def test_of_calls_made_at_once_only_the_first_is_signed(client):
+    clock = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+    reply = await client.chat("google", tools=[TOOL, clock])
+
+    assert ["extra_content" in call for call in reply.json["choices"][0]["message"]["tool_calls"]] == [True, False]
+
+
 @pytest.mark.parametrize("effort", ["none", "minimal"])
 async def test_argon_cannot_stop_thinking(client, effort):
     argon = await client.chat("google", model="gemini-4-argon", reasoning_effort=effort)

@@ -264,3 +264,19 @@ async def test_the_models_on_sale_are_listed(client, sim):
         listed = await response.json()
 
     assert [model["id"] for model in listed["data"]] == ["gpt-6-luna", "gpt-4o-mini"]
+
+
+@pytest.mark.parametrize(
+    ("message", "unknown"),
+    [
+        ({"role": "assistant", "content": "a", "reasoning_content": "hm"}, "messages[1].reasoning_content"),
+        ({"role": "assistant", "tool_calls": [{"id": "c", "index": 0}]}, "messages[1].tool_calls[0].index"),
+        ({"role": "assistant", "tool_calls": [{"extra_content": {}}]}, "messages[1].tool_calls[0].extra_content"),
+    ],
+)
+async def test_fields_that_it_does_not_know_are_refused_in_messages_too(client, message, unknown):
+    reply = await client.chat("openai", messages=[{"role": "user", "content": "?"}, message])
+
+    assert reply.status == 400
+    assert reply.json["error"]["code"] == "unknown_parameter"
+    assert reply.json["error"]["param"] == unknown

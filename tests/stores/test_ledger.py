@@ -34,7 +34,7 @@ def booked(ledger: SqlLedger) -> int:
 
 def test_each_field_of_a_record_has_a_column_and_nothing_lists_them_twice():
     assert list(COLUMNS) == [*SpendRecord.__struct_fields__, "day"]
-    whole = {name for name in COLUMNS if name.endswith(("_nano", "_tokens", "_us"))}
+    whole = {name for name in COLUMNS if name.endswith(("_nano", "_tokens", "_us", "_bytes"))}
     assert {name for name in COLUMNS if str(TABLE.c[name].type) == "BIGINT"} == whole | {"attempt", "status", "sign"}
     assert [column.name for column in TABLE.primary_key] == ["attempt_id"]
 

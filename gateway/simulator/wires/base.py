@@ -56,6 +56,9 @@ class Wire(Protocol):
 
     def bad_key(self, key: str) -> Refusal: ...
 
+    def too_long(self) -> Refusal:
+        """The request is longer than the model takes."""
+
     def fault(self, status: int, model: str, retry_after: float) -> Refusal:
         """What this provider says with an error status of its own making."""
 

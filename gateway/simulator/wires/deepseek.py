@@ -66,6 +66,11 @@ class DeepSeek:
             return Refusal(401, "Authentication Fails (auth header format should be Bearer sk-...)")
         return Refusal(401, f"Authentication Fails, Your api key: ****{key[-4:]} is invalid")
 
+    def too_long(self) -> Refusal:
+        return Refusal(400, "This model's maximum context length is 131072 tokens. However, you requested 131073 "
+                            "tokens (127073 in the messages, 4000 in the completion). Please reduce the length of the "
+                            "messages or completion.")  # fmt: skip
+
     def fault(self, status: int, model: str, retry_after: float) -> Refusal:
         match status:
             case 401:

@@ -5,6 +5,7 @@ logprobs; usage told whether or not it was asked for.
 """
 
 import base64
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,6 +22,7 @@ _STATUSES |= {500: "INTERNAL", 503: "UNAVAILABLE"}
 
 _THINKS = re.compile(r"gemini-(2\.5|[3-9])")
 _SIGNS = re.compile(r"gemini-[3-9]")  # from Gemini 3 on, a tool call has to come back with its signature
+_SKIP = "skip_thought_signature_validator"  # stands in for a signature that another model's call never had
 _NEVER_IDLE = re.compile(r"gemini-[4-9]")  # thinking cannot be switched off
 
 
@@ -42,9 +44,13 @@ class Google:
             return Refusal(400, f"Invalid value at 'max_tokens': {ask.max_tokens} must be positive.")
         for place, message in enumerate(ask.messages):
             calls = message.get("tool_calls")
-            if isinstance(calls, list) and calls and _SIGNS.match(ask.model) and not _signature(calls[0]):
+            calls = calls if isinstance(calls, list) else []
+            if calls and _SIGNS.match(ask.model) and not _signature(calls[0]):
                 return Refusal(400, f"Function call is missing a thought_signature in functionCall parts. Message "
                                     f"{place}, position 1.")  # fmt: skip
+            given = [_signature(one) for one in (message, *calls)]
+            if any(one is not None and not _is_signed_by(ask.model, one) for one in given):
+                return Refusal(400, "Corrupted thought signature.")
         return None
 
     def unknown_model(self, model: str) -> Refusal:
@@ -55,6 +61,9 @@ class Google:
         if not key:
             return Refusal(401, "Missing or invalid Authorization header.")
         return Refusal(401, "API key not valid. Please pass a valid API key.")
+
+    def too_long(self) -> Refusal:
+        return Refusal(400, "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576).")
 
     def fault(self, status: int, model: str, retry_after: float) -> Refusal:
         match status:
@@ -85,7 +94,7 @@ class Google:
         for choice in answer.choices:
             message: dict[str, Any] = {"content": choice.text, "role": "assistant"}
             if choice.calls:
-                message = {"role": "assistant", "tool_calls": [_tool_call(answer, call) for call in choice.calls]}
+                message = {"role": "assistant", "tool_calls": _tool_calls(answer, choice)}
             choices.append({"finish_reason": choice.finish, "index": choice.index, "message": message})
         return dumps(_body(answer, choices, "chat.completion", answer.tokens))
 
@@ -136,9 +145,10 @@ def _body(answer: Answer, choices: list[dict[str, Any]], object: str, tokens: To
 
 def _deltas(answer: Answer, choice: Choice) -> Iterator[tuple[dict[str, Any], int]]:
     """The text in pieces of several tokens, or each tool call whole; then a last delta without text."""
+    said = _tool_calls(answer, choice)
     for place, call in enumerate(choice.calls):
         count = count_tokens(call.name) + len(call.arguments)
-        yield {"tool_calls": [{**_tool_call(answer, call), "index": place}]}, count
+        yield {"tool_calls": [{**said[place], "index": place}]}, count
     for text, count in in_chunks(choice.content, answer.chunk_tokens):
         yield {"content": text}, count
     if not choice.calls and choice.reasoning:
@@ -147,9 +157,16 @@ def _deltas(answer: Answer, choice: Choice) -> Iterator[tuple[dict[str, Any], in
         yield {}, 0
 
 
-def _tool_call(answer: Answer, call: Call) -> dict[str, Any]:
+def _tool_calls(answer: Answer, choice: Choice) -> list[dict[str, Any]]:
+    """Of calls that are made at once only the first is signed."""
+    calls = [_tool_call(call) for call in choice.calls]
+    if calls:
+        calls[0] = {"extra_content": {"google": {"thought_signature": _sign(answer)}}, **calls[0]}
+    return calls
+
+
+def _tool_call(call: Call) -> dict[str, Any]:
     return {
-        "extra_content": {"google": {"thought_signature": _sign(answer)}},
         "function": {"arguments": "".join(call.arguments), "name": call.name},
         "id": f"function-call-{int(call.id, 16) % 10**18}",
         "type": "function",
@@ -157,7 +174,21 @@ def _tool_call(answer: Answer, call: Call) -> dict[str, Any]:
 
 
 def _sign(answer: Answer) -> str:
-    return base64.b64encode(answer.dice.randbytes(48)).decode()
+    return base64.b64encode(_mark(answer.ask.model) + answer.dice.randbytes(36)).decode()
+
+
+def _is_signed_by(model: str, signature: object) -> bool:
+    if signature == _SKIP:
+        return True
+    try:
+        return base64.b64decode(str(signature), validate=True).startswith(_mark(model))
+    except ValueError:
+        return False
+
+
+def _mark(model: str) -> bytes:
+    """What every signature of a model begins with here; in truth only the model can read them."""
+    return hashlib.blake2b(model.encode("utf-8", "surrogatepass"), digest_size=12).digest()
 
 
 def _signature(call: Any) -> object:

@@ -18,6 +18,11 @@ from gateway.simulator.wires.base import DONE, Event, Refusal, in_chunks, indent
 _REASONS = re.compile(r"(gpt-[5-9]|o\d)")
 _PADDING = "aB3dE5gH7jK9mN1p"  # obfuscation hides a chunk's length; ours is as long as the text is short of 16
 
+_MESSAGE = frozenset(
+    ("role", "content", "name", "refusal", "audio", "annotations", "function_call", "tool_calls", "tool_call_id")
+)
+_CALL = frozenset(("id", "type", "function", "custom"))
+
 _TYPES = {401: "invalid_request_error", 402: "insufficient_quota", 429: "requests", 500: "server_error"}
 _TYPES[503] = "server_error"
 
@@ -48,6 +53,9 @@ class OpenAI:
         if ask.response_format == "json_object" and not ask.mentions_json():
             message = "'messages' must contain the word 'json' in some form, to use 'response_format' of type "
             return Refusal(400, f"{message}'json_object'.", param="messages")
+        unknown = next(_unknown_fields(ask), None)
+        if unknown is not None:
+            return Refusal(400, f"Unknown parameter: '{unknown}'.", code="unknown_parameter", param=unknown)
         return None
 
     def unknown_model(self, model: str) -> Refusal:
@@ -60,6 +68,11 @@ class OpenAI:
                                 "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).")  # fmt: skip
         message = f"Incorrect API key provided: {key}. You can find your API key at "
         return Refusal(401, f"{message}https://platform.openai.com/account/api-keys.", code="invalid_api_key")
+
+    def too_long(self) -> Refusal:
+        message = "This model's maximum context length is 128000 tokens. However, your messages resulted in 128001 "
+        message += "tokens. Please reduce the length of the messages."
+        return Refusal(400, message, code="context_length_exceeded", param="messages")
 
     def fault(self, status: int, model: str, retry_after: float) -> Refusal:
         match status:
@@ -116,6 +129,16 @@ class OpenAI:
         if asked:
             yield Event("usage", sse({**frame, "choices": [], "usage": usage(answer.tokens)}))
         yield Event("done", DONE)
+
+
+def _unknown_fields(ask: Ask) -> Iterator[str]:
+    """The places in the messages that hold what this API does not know."""
+    for place, message in enumerate(ask.messages):
+        yield from (f"messages[{place}].{name}" for name in message if name not in _MESSAGE)
+        calls = message.get("tool_calls")
+        for nth, call in enumerate(calls if isinstance(calls, list) else ()):
+            known = call if isinstance(call, dict) else {}
+            yield from (f"messages[{place}].tool_calls[{nth}].{name}" for name in known if name not in _CALL)
 
 
 def usage(tokens: Tokens) -> dict[str, object]:

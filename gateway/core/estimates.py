@@ -1,0 +1,249 @@
+"""From tallies to what is expected of each model on a route: what was learned, drawn towards the stated priors.
+
+A prior counts as 20 answers (quality.SHRINK). The length of an answer is learned at three places, each the prior of
+the next: the model on other routes, the route with other kinds, the route with this kind. No answer counts twice.
+Numbers are rounded, so that two decisions in a row differ only when something has happened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from .candidate import Estimate
+from .catalog import AUTO, OVERALL
+from .learning import BY_HOUR, GRADES_PER_ONE, HALF_LIFE_DAYS, Key
+from .quality import SHRINK, bar, shrunk
+from .route import FloorMeaning, Route
+from .world import World
+
+
+class Sum(msgspec.Struct, gc=False):
+    """Answers and what was counted of them; those of days past count less, so these are no whole numbers."""
+
+    n: float = 0.0
+    total: float = 0.0
+    base: float = 0.0
+
+    def less(self, other: Sum) -> Sum:
+        return Sum(max(self.n - other.n, 0.0), max(self.total - other.total, 0.0), max(self.base - other.base, 0.0))
+
+
+_NOTHING = Sum()
+_Place: TypeAlias = tuple[str, str, str, str]
+"""what, route, kind, model: empty text where it is of all of them."""
+
+
+class Length(msgspec.Struct, frozen=True):
+    """Tokens of an answer: half are shorter than p50, nineteen in twenty shorter than p95."""
+
+    answers: int
+    p50: int
+    p95: int
+
+
+class Learned:
+    """Sums of tallies at one moment. Built up by `add`, then only read.
+
+    day: the present one, since the epoch; what is older counts less.
+    """
+
+    def __init__(self, day: int, sums: Learned | None = None) -> None:
+        """sums: what to begin with, of the same day."""
+        self._day = day
+        self._sums: dict[_Place, Sum] = defaultdict(Sum)
+        self._buckets: dict[_Place, dict[int, Sum]] = defaultdict(lambda: defaultdict(Sum))
+        self._kinds: dict[str, set[str]] = defaultdict(set)  # by model, of which its answers were graded
+        if sums is not None:
+            for name, kinds in sums._kinds.items():
+                self._kinds[name] |= kinds
+            for place, one in sums._sums.items():
+                self._sums[place] = Sum(one.n, one.total, one.base)
+            for place, buckets in sums._buckets.items():
+                for bucket, one in buckets.items():
+                    self._buckets[place][bucket] = Sum(one.n, one.total, one.base)
+
+    def add(self, tallies: Iterable[tuple[Key, tuple[int, int, int] | list[int]]]) -> None:
+        weights: dict[int, float] = {}
+        for (what, _, span, route, kind, model, bucket), (n, total, base) in tallies:
+            if what in BY_HOUR:
+                weight = 1.0
+            elif (found := weights.get(span)) is not None:
+                weight = found
+            else:
+                weight = weights[span] = 0.5 ** (max(self._day - span, 0) / HALF_LIFE_DAYS)
+            for place in _places(what, route, kind, model):
+                self._count(self._sums[place], weight, n, total, base)
+            if what == "grade":
+                self._kinds[model].add(kind)
+            if what in _IN_BUCKETS:
+                self._count(self._buckets[what, route, kind, model][bucket], weight, n, total, base)
+
+    @staticmethod
+    def _count(into: Sum, weight: float, n: int, total: int, base: int) -> None:
+        into.n += weight * n
+        into.total += weight * total
+        into.base += weight * base
+
+    def _of(self, what: str, route: str, kind: str, model: str) -> Sum:
+        return self._sums.get((what, route, kind, model), _NOTHING)
+
+    def estimates(self, route: Route, kind: str, world: World) -> Mapping[str, Estimate]:
+        """By model id, for what a request of this route and kind may come to; only where something was learned."""
+        rules = reachable(route, world)
+        floor = _strictest(rules, kind)
+        kinds = _kinds_weighed(rules, kind)
+        found = {}
+        for name in _names(rules, world):
+            estimate = self._estimate(name, route, kind, kinds, floor, world)
+            if estimate is not None:
+                found[name] = estimate
+        return found
+
+    def lengths(self, route: Route, kind: str, world: World) -> Mapping[str, Length]:
+        """How long answers of this route and kind were, by model id; only where there are some."""
+        found = {}
+        for name in _names(reachable(route, world), world):
+            buckets = self._buckets.get(("out", route.name, kind, name))
+            if buckets:
+                n = self._of("out", route.name, kind, name).n
+                found[name] = Length(_whole(n), round(quantile(buckets, 0.5)), round(quantile(buckets, 0.95)))
+        return found
+
+    def _estimate(
+        self, name: str, route: Route, kind: str, kinds: frozenset[str] | None, floor: float | None, world: World
+    ) -> Estimate | None:
+        model, prior = world.market.models[name], world.market.priors[name]
+        written = self._of("out", "", "", name)
+        prompts, hits = self._of("in", "", "", model.base), self._of("hit", route.name, "", model.base)
+        graded = self._of("grade", "", "", name)
+        first, rate = self._buckets.get(("ttft", "", "", name)), self._buckets.get(("tps", "", "", name))
+        if not (written.n or prompts.n or hits.n or graded.n or first):
+            return None
+        stated = prior.output_tokens if route.expected_output_tokens is None else route.expected_output_tokens
+        ratio = prompts.total / prompts.base if prompts.base else 0.0
+        share = hits.total / hits.base if hits.base else 0.0
+        scores = self._scores(name, prior.scores) if graded.n else prior.scores
+        return Estimate(
+            tokens_per_byte=round(shrunk(prior.tokens_per_byte, prompts.n, prompts.n * ratio), 4),
+            output_tokens=max(round(self._length(name, route.name, kind, stated)), 1),
+            cached_share=round(shrunk(prior.cached_share, hits.n, hits.n * share), 3),
+            scores={one: round(score, 2) for one, score in scores.items() if kinds is None or one in kinds},
+            bars={} if floor is None else self._bars(name, kind, floor),
+            ttft_ms=round(quantile(first, 0.5) / 1_000) if first else None,
+            tokens_per_s=round(quantile(rate, 0.5) / 1_000, 1) if rate else None,
+            answers=_whole(written.n),
+        )
+
+    def _length(self, name: str, route: str, kind: str, stated: float) -> float:
+        everywhere, here = self._of("out", "", "", name), self._of("out", route, "", name)
+        this = self._of("out", route, kind, name)
+        length = stated
+        for sums in (everywhere.less(here), here.less(this), this):
+            length = shrunk(length, sums.n, sums.total)
+        return length
+
+    def _scores(self, name: str, priors: Mapping[str, float]) -> dict[str, float]:
+        """Where a kind has no prior of its own, its grades are drawn towards those of the other kinds."""
+        every = self._of("grade", "", "", name)
+        found = dict(priors)
+        overall = priors.get(OVERALL)
+        for kind in self._kinds[name] - {OVERALL}:
+            one, prior = self._of("grade", "", kind, name), priors.get(kind)
+            if prior is None:
+                others = every.less(one)
+                prior = None if overall is None else shrunk(overall, others.n, _points(others))
+            _score(found, kind, prior, one)
+        _score(found, OVERALL, overall, every)
+        return found
+
+    def _bars(self, name: str, kind: str, floor: float) -> dict[str, float]:
+        buckets = self._buckets.get(("bar", "", kind, name), {})
+        found = bar({number: (one.n, one.total / GRADES_PER_ONE) for number, one in buckets.items()}, floor)
+        return {} if found is None else {kind: found}
+
+
+_IN_BUCKETS = frozenset({"out", "ttft", "tps", "bar"})
+
+
+def _places(what: str, route: str, kind: str, model: str) -> Iterable[_Place]:
+    """Where a tally is summed up: at its own place, and at those of which it is a part."""
+    if what == "out":
+        return ((what, route, kind, model), (what, route, "", model), (what, "", "", model))
+    if what == "grade":
+        return ((what, "", kind, model), (what, "", "", model))
+    return ((what, route, kind, model),)
+
+
+def _score(scores: dict[str, float], kind: str, prior: float | None, graded: Sum) -> None:
+    """With a prior, one grade is enough to move it; a model that nobody has measured needs as many as a prior's."""
+    if prior is not None:
+        scores[kind] = shrunk(prior, graded.n, _points(graded))
+    elif graded.n >= SHRINK:
+        scores[kind] = _points(graded) / graded.n
+
+
+def _points(graded: Sum) -> float:
+    return graded.total * 100 / GRADES_PER_ONE
+
+
+def _whole(n: float) -> int:
+    return max(round(n), 1) if n > 0 else 0
+
+
+def quantile(buckets: Mapping[int, Sum], share: float) -> float:
+    """The mean of the bucket in which this share of a histogram's answers is reached. Of an empty one: not a number."""
+    wanted = share * sum(one.n for one in buckets.values())
+    seen = 0.0
+    for _, one in sorted(buckets.items()):
+        seen += one.n
+        if seen >= wanted and one.n > 0:
+            return one.total / one.n
+    return math.nan
+
+
+def reachable(route: Route, world: World) -> tuple[Route, ...]:
+    """The route, and those whose rules may come to hold in its place."""
+    found, left = {route.name: route}, [route]
+    while left:
+        one = left.pop()
+        names = [condition.to for condition in one.when]
+        if one.step_down is not None:
+            names.append(one.step_down.to)
+        for name in names:
+            if name not in found and name in world.routes:
+                found[name] = world.routes[name]
+                left.append(found[name])
+    return tuple(found.values())
+
+
+def _names(rules: Iterable[Route], world: World) -> Iterable[str]:
+    """Every model that may be weighed: those named, and the same at another effort, which a request may ask for."""
+    models = world.market.models
+    named: dict[str, None] = {}
+    for one in rules:
+        named.update(dict.fromkeys((*one.candidates, *one.fallbacks)))
+        if one.baseline is not None:
+            named[one.baseline] = None
+    bases = {models[name].base for name in named}
+    for name, model in models.items():
+        if model.effort is not None and model.base in bases:
+            named[name] = None
+    return [name for name in named if name in models]
+
+
+def _strictest(rules: Iterable[Route], kind: str) -> float | None:
+    """The floor that must hold on average, whichever of the rules apply; None when none does."""
+    floors = [floor for one in rules if one.floor_means is FloorMeaning.AVERAGE
+              and (floor := one.floor_for(kind)) is not None]  # fmt: skip
+    return max(floors, default=None)
+
+
+def _kinds_weighed(rules: Iterable[Route], kind: str) -> frozenset[str] | None:
+    """The kinds whose scores may be asked for; None when they all may."""
+    declared = {one.kind for one in rules}
+    return None if AUTO in declared else frozenset({kind, OVERALL, *declared})
