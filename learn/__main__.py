@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from gateway.kinds.features import read
 from gateway.kinds.reader import KindReader, encode
 
@@ -64,21 +66,16 @@ def main() -> int:
     )
     reader = KindReader(file)
     print(f"kinds: {', '.join(file.kinds)}" + (f"; heads: {', '.join(models)}" if models else ""))
-    print(f"temperature {file.temperature:.2f}; known from a posterior of {file.guard.least_posterior:.2f} on,", end=" ")
-    print(f"with at most {file.guard.most_novel:.0%} new words")
+    guard = file.guard
+    print(f"temperature {file.temperature:.2f}; known: posterior at least {guard.least_posterior:.2f},", end=" ")
+    print(f"new words at most {guard.most_novel:.0%}")
     figures = {"held_out_rows": report("rows kept apart", reader, testing)}
     if others:
         figures["other_rows"] = report(f"rows of {asked.test.name}", reader, others)
-    data = encode(type(file)(**{**_fields(file), "provenance": {**provenance, **figures}}))
+    data = encode(replace(file, provenance={**provenance, **figures}))
     asked.out.write_bytes(data)
     print(f"{asked.out}: {len(data):,} bytes")
     return 0
-
-
-def _fields(file: object) -> dict[str, object]:
-    from msgspec.structs import asdict
-
-    return asdict(file)
 
 
 def _check(rows: Sequence[Row], path: Path) -> None:
@@ -95,7 +92,8 @@ def report(title: str, reader: KindReader, rows: Sequence[Row]) -> str:
     read_as = [(row.kind, reader.read(row.text)) for row in rows]
     known = [(kind, found) for kind, found in read_as if found.known]
     right = sum(found.top == kind for kind, found in known)
-    figure = f"{right / max(len(known), 1):.1%} right of the {len(known)} known, {len(known) / len(rows):.1%} of {len(rows)}"
+    share = right / max(len(known), 1)
+    figure = f"{share:.1%} right of the {len(known)} known, {len(known) / len(rows):.1%} of {len(rows)}"
     print(f"\n{title}: {figure}")
     unknown = Counter(kind for kind, found in read_as if not found.known)
     taken = Counter((kind, found.top) for kind, found in known)

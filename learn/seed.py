@@ -32,6 +32,7 @@ _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 _LONGER_WORD = re.compile(r"[a-z]{4,}")
 _LENGTHS: Mapping[str, tuple[int, ...]] = {"prose": (1, 2, 5), "long": (3, 5, 10, 40)}
 _LANGUAGES = ("en", "en", "en", "en", "en", "en", "en", "en", "de", "fr", "es", "it", "pt", "zh", "ja", "ru")
+_QUOTES = ("{}", "{}", "{}", "{}", '"{}"', '"{}"', "“{}”", "'{}'", "« {} »", "\n\n{}", "\n> {}")
 _PAYLOADS = frozenset({"topic", "phrase", "record"})
 _HARVESTED = (
     "argparse bisect calendar colorsys configparser copy csv difflib filecmp fnmatch fractions functools glob heapq "
@@ -40,12 +41,12 @@ _HARVESTED = (
 ).split()
 
 _PREAMBLES = (
-    "Hi, ", "Hello! ", "Please ", "Hey, quick question: ", "I need your help. ", "Could you help me with this? ", "ok so ",
-    "You are a helpful assistant. ", "Good morning, ", "Sorry to bother you, ", "Another one: ", "Next: ",
+    "Hi, ", "Hello! ", "Please ", "Hey, quick question: ", "I need your help. ", "Could you help me with this? ",
+    "ok so ", "You are a helpful assistant. ", "Good morning, ", "Sorry to bother you, ", "Another one: ", "Next: ",
 )  # fmt: skip
 _ENDINGS = (
-    " Thanks!", " thank you", " Please be brief.", " Answer in English.", " Keep it short.", " asap please", "\n\nThanks in advance",
-    " Explain your answer.", "\n", " pls", " Be concise.", " It is for work.", " I have to hand it in tomorrow.",
+    " Thanks!", " thank you", " Please be brief.", " Answer in English.", " Keep it short.", " asap please",
+    "\n\nThanks in advance", " Explain your answer.", "\n", " pls", " Be concise.", " It is for work.", " I have to hand it in tomorrow.",
 )  # fmt: skip
 
 
@@ -57,10 +58,11 @@ class Seeder:
         seed = yaml.safe_load((HERE / "seed.yaml").read_text())
         payloads = yaml.safe_load((HERE / "payloads.yaml").read_text())
         self.kinds: Mapping[str, list[str]] = seed["kinds"]
-        self._slots: dict[str, list[str]] = {name: _listed(values) for name, values in {**seed["slots"], **payloads}.items()}
+        self._slots = {name: _listed(values) for name, values in {**seed["slots"], **payloads}.items()}
         self._python = list(_python_functions())
         self._words = _words(self._slots)
-        self._passages = [part for text in topics.values() for part in text.split("\n\n") if 80 < len(part) and part[0].isupper()]
+        parts = [part for text in topics.values() for part in text.split("\n\n")]
+        self._passages = [part for part in parts if len(part) > 80 and part[0].isupper()]
         self._made: Mapping[str, Callable[[], str]] = {
             "number": lambda: str(dice.randint(11, 9_999)),
             "small": lambda: str(dice.randint(2, 30)),
@@ -112,12 +114,14 @@ class Seeder:
 
     def _quoted(self, text: str) -> str:
         """Half of the time in quotes of some kind: they tell nothing of what is wanted."""
-        return self._dice.choice(("{}", "{}", "{}", "{}", '"{}"', '"{}"', "“{}”", "'{}'", "« {} »", "\n\n{}", "\n> {}")).format(text)
+        return self._dice.choice(_QUOTES).format(text)
 
     def _reworded(self, text: str) -> str:
         """Some of its words are others, so that what a text is about teaches nothing of what is to be done with it."""
         share = self._dice.choice((0.0, 0.3, 0.6))
-        return _LONGER_WORD.sub(lambda word: self._dice.choice(self._words) if self._dice.random() < share else word[0], text)
+        return _LONGER_WORD.sub(
+            lambda word: self._dice.choice(self._words) if self._dice.random() < share else word[0], text
+        )
 
     def _untidy(self, text: str) -> str:
         dice = self._dice

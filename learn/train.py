@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 from scipy.sparse import csr_matrix, hstack
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -23,7 +24,10 @@ from gateway.kinds.reader import FORMAT, Guard, KindFile, KindReader
 Array = npt.NDArray[np.float64]
 
 LEAST_POSTERIOR = 0.4
-"""Below this the likeliest kind is right too seldom to act on: shared with nobody, it says that nothing is known."""
+"""Below this the likeliest kind is wrong about as often as it is right."""
+
+STEPS = np.linspace(0, 1, 65)[1:-1]
+"""Which quantiles of the posterior the file keeps."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Recipe:
     shape_share: float = 0.05
     least_posterior: float = LEAST_POSTERIOR
     novel_quantile: float = 0.99
-    least_novel: float = 0.0
+    most_steps: int = 100
 
 
 def fit(
@@ -55,8 +59,8 @@ def fit(
     mean, scale = _shape_scaling(taught, recipe.shape_share)
     idf = _idf(taught)
     rows = matrix(taught, idf, mean, scale)
-    columns, bias = _kind_columns(rows, np.array([names.index(kind) for kind in kinds]), recipe.strength)
-    extra = [_head_column(rows, values, recipe.head_strength) for values in (heads or {}).values()]
+    columns, bias = _kind_columns(rows, np.array([names.index(kind) for kind in kinds]), recipe)
+    extra = [_head_column(rows, values, recipe) for values in (heads or {}).values()]
     weights = np.column_stack([columns, *(column for column, _ in extra)]).astype("<f2")
     file = KindFile(
         format=FORMAT,
@@ -71,6 +75,7 @@ def fit(
         priors=tuple(float(np.mean([kind == name for kind in kinds])) for name in names),
         temperature=1.0,
         guard=Guard(least_posterior=0.0, most_novel=1.0),
+        usual=(1.0,),
         seen=_seen(taught),
         provenance=dict(provenance or {}),
     )
@@ -83,7 +88,7 @@ def matrix(found: Sequence[Features], idf: Array, mean: Array, scale: Array) -> 
     values = np.concatenate([_unit(one.weights * idf[one.buckets]) for one in found])
     words = csr_matrix((values, np.concatenate([one.buckets for one in found]), starts), shape=(len(found), BUCKETS))
     shape = (np.stack([one.shape for one in found]) - mean) / scale
-    return hstack([words, csr_matrix(shape)]).tocsr()
+    return hstack([words, csr_matrix(shape)], format="csr", dtype=np.float32)  # twice as fast to learn from
 
 
 def _unit(values: Array) -> Array:
@@ -108,29 +113,29 @@ def _shape_scaling(found: Sequence[Features], share: float) -> tuple[Array, Arra
     return shape.mean(0), np.where(spread > 0, spread, 1.0) / share
 
 
-def _kind_columns(rows: csr_matrix, labels: npt.NDArray[np.int64], strength: float) -> tuple[Array, Array]:
-    model = _fitted(rows, labels, strength)
+def _kind_columns(rows: csr_matrix, labels: npt.NDArray[np.int64], recipe: Recipe) -> tuple[Array, Array]:
+    model = _fitted(rows, labels, recipe.strength, recipe.most_steps)
     if len(model.coef_) == 1:  # of two kinds scikit-learn keeps one column, the second's against the first's
         return np.column_stack([-model.coef_[0] / 2, model.coef_[0] / 2]), np.array([-0.5, 0.5]) * model.intercept_
     return model.coef_.T, model.intercept_
 
 
-def _head_column(rows: csr_matrix, values: Sequence[float | None], strength: float) -> tuple[Array, float]:
+def _head_column(rows: csr_matrix, values: Sequence[float | None], recipe: Recipe) -> tuple[Array, float]:
     known = np.array([value is not None for value in values])
     targets = np.array([value for value in values if value is not None], dtype=int)
     if len(set(targets.tolist())) < 2:
         # Always right, or never, or nobody knows: a constant near what was seen.
         share = (targets.sum() + 0.5) / (len(targets) + 1)
         return np.zeros(rows.shape[1]), float(np.log(share / (1 - share)))
-    model = _fitted(rows[known], targets, strength)
+    model = _fitted(rows[known], targets, recipe.head_strength, recipe.most_steps)
     return model.coef_[0], float(model.intercept_[0])
 
 
-def _fitted(rows: csr_matrix, labels: npt.NDArray[np.int64], strength: float) -> LogisticRegression:
+def _fitted(rows: csr_matrix, labels: npt.NDArray[np.int64], strength: float, most_steps: int) -> LogisticRegression:
     with warnings.catch_warnings():
         # A few steps short of the optimum is no fault of a classifier.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(rows, labels)
+        return LogisticRegression(C=strength, max_iter=most_steps, tol=1e-3).fit(rows, labels)
 
 
 def _calibrated(file: KindFile, found: Sequence[Features], kinds: Sequence[str], recipe: Recipe) -> KindFile:
@@ -139,13 +144,14 @@ def _calibrated(file: KindFile, found: Sequence[Features], kinds: Sequence[str],
     posteriors = np.array([reader.judge(one).posterior for one in found])
     logits = np.log(np.maximum(posteriors, 1e-12))
     labels = np.array([file.kinds.index(kind) for kind in kinds])
-    candidates = np.geomspace(0.2, 5.0, 60)
-    temperature = float(min(candidates, key=lambda one: _surprise(logits / one, labels)))
+    temperature = float(min(np.geomspace(0.2, 5.0, 60), key=lambda one: _surprise(logits / one, labels)))
+    file = replace(file, temperature=temperature)
+    reader = KindReader(file)
     novel = float(np.quantile([reader.novel(one) for one in found], recipe.novel_quantile))
-    return _replace(
+    return replace(
         file,
-        temperature=temperature,
-        guard=Guard(least_posterior=recipe.least_posterior, most_novel=max(novel, recipe.least_novel)),
+        guard=Guard(least_posterior=recipe.least_posterior, most_novel=novel),
+        usual=tuple(np.quantile([max(reader.judge(one).posterior) for one in found], STEPS).tolist()),
     )
 
 
@@ -153,9 +159,3 @@ def _surprise(logits: Array, labels: npt.NDArray[np.int64]) -> float:
     """The mean negative log likelihood."""
     logits = logits - logits.max(1, keepdims=True)
     return float(np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(len(labels)), labels]))
-
-
-def _replace(file: KindFile, **changes: object) -> KindFile:
-    from msgspec.structs import replace
-
-    return replace(file, **changes)

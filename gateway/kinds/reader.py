@@ -8,6 +8,7 @@ then the posterior is the file's priors: outside of its domain a classifier is c
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -33,6 +34,7 @@ class KindFile(msgspec.Struct, frozen=True):
     """A trained file. Arrays are little-endian float16, row by row: one row for each bucket or shape figure, one
     column for each kind, then one for each head. bias is per column, priors per kind.
 
+    usual: quantiles, from lowest to highest, of the likeliest kind's posterior on the calibrating rows.
     heads: names of further figures between 0 and 1, such as the chance that a model's answer is right.
     provenance: how the file was made, from what, when, and what it reached.
     """
@@ -49,6 +51,7 @@ class KindFile(msgspec.Struct, frozen=True):
     priors: tuple[float, ...]
     temperature: float
     guard: Guard
+    usual: tuple[float, ...]
     seen: bytes
     provenance: Mapping[str, str]
 
@@ -58,17 +61,27 @@ class _Format(msgspec.Struct):
 
 
 class Kinds(msgspec.Struct, frozen=True):
-    """How likely each kind is. heads: the file's further figures for this text, in its order."""
+    """How likely each kind is.
+
+    typical: the share of usual texts whose kind was less certain, 0 to 1; see watch.py. heads: the file's further
+    figures for this text, in its order.
+    """
 
     names: tuple[str, ...]
     posterior: tuple[float, ...]
     known: bool
+    typical: float = 0.5
     heads: tuple[float, ...] = ()
 
     @property
     def top(self) -> str:
         """The likeliest kind; of an unknown text the commonest."""
         return self.names[self.posterior.index(max(self.posterior))]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The posterior by name."""
+        return dict(zip(self.names, self.posterior, strict=True))
 
     def expected(self, scores: Sequence[float]) -> float:
         """The mean of a model's score per kind (in the order of `names`), weighted by how likely each kind is."""
@@ -105,8 +118,8 @@ def decode(data: bytes) -> KindFile:
             raise KindFileError(
                 f"this file of task kinds is damaged ({name} has size {has}, not {needs}); train it anew: make learn"
             )
-    if not file.kinds:
-        raise KindFileError("this file names no task kinds; train it anew: make learn")
+    if not file.kinds or not file.usual:
+        raise KindFileError("this file of task kinds is empty; train it anew: make learn")
     return file
 
 
@@ -124,6 +137,7 @@ class KindReader:
         self.priors = file.priors
         self.provenance = file.provenance
         self._guard = file.guard
+        self._usual = file.usual
         self._cold = 1 / file.temperature
         self._idf = _floats(file.idf)
         self._weights = _floats(file.weights).reshape(BUCKETS, columns)
@@ -148,9 +162,10 @@ class KindReader:
         count = len(self.kinds)
         posterior = _softmax([logit * self._cold for logit in logits[:count]])
         heads = tuple(_sigmoid(logit) for logit in logits[count:])
-        if max(posterior) < self._guard.least_posterior or self.novel(found) > self._guard.most_novel:
-            return Kinds(self.kinds, self.priors, known=False, heads=heads)
-        return Kinds(self.kinds, posterior, known=True, heads=heads)
+        most = max(posterior)
+        typical = bisect(self._usual, most) / len(self._usual)
+        known = most >= self._guard.least_posterior and self.novel(found) <= self._guard.most_novel
+        return Kinds(self.kinds, posterior if known else self.priors, known, typical, heads)
 
     def novel(self, found: Features) -> float:
         """The share of words that were never seen in training; of no words at all: all of them."""
