@@ -26,7 +26,7 @@ from gateway.kinds.reader import Kinds
 from gateway.kinds.watch import drifted, watched
 
 from . import routers
-from .curve import Choice, Expected, Point, Truth, cost_to_reach, kept_rates, rate_for
+from .curve import Choice, Expected, Point, Truth, cost_to_reach, hull, kept_rates, rate_for
 from .outcomes import PRICES, Outcomes, OutcomesError, divided, read_outcomes
 
 FILE = "mmlu_pro_multi.parquet"

@@ -2,8 +2,9 @@
 
     python -m learn.seed --out seed.jsonl
 
-Nothing is downloaded and no data set is used: phrases stand in seed.yaml and payloads.yaml beside this file, Python
-code is taken from the standard library that runs it. With one version of Python the output is the same each time.
+Nothing is downloaded and no data set is used: phrases stand in seed.yaml and payloads.yaml, whole prompts in
+by_hand.jsonl, Python code is taken from the standard library that runs it. With one version of Python the output is
+the same each time.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import yaml
 
 HERE = Path(__file__).parent
 PER_KIND = 1_500
+VARIANTS = 12
+"""Of each prompt that was written by hand: one of these is worth many that a template made."""
 SEED = 20_260_101
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -46,7 +49,8 @@ _PREAMBLES = (
 )  # fmt: skip
 _ENDINGS = (
     " Thanks!", " thank you", " Please be brief.", " Answer in English.", " Keep it short.", " asap please",
-    "\n\nThanks in advance", " Explain your answer.", "\n", " pls", " Be concise.", " It is for work.", " I have to hand it in tomorrow.",
+    "\n\nThanks in advance",
+    " Explain your answer.", "\n", " pls", " Be concise.", " It is for work.", " I have to hand it in tomorrow.",
 )  # fmt: skip
 
 
@@ -70,7 +74,10 @@ class Seeder:
         }
 
     def prompt(self, kind: str, template: str) -> str:
-        text = self._filled(template)
+        return self.varied(self._filled(template), kind)
+
+    def varied(self, text: str, kind: str) -> str:
+        """As somebody else might have typed it."""
         # A greeting before small talk is small talk; elsewhere it says nothing, which is to be learned too.
         if self._dice.random() < 0.12:
             text = self._dice.choice(_PREAMBLES) + text
@@ -174,6 +181,10 @@ def rows(per_kind: int = PER_KIND, seed: int = SEED) -> Iterator[dict[str, str]]
             number = dice.randrange(len(templates))
             found.setdefault(seeder.prompt(kind, templates[number]), f"{kind} {number}")
         yield from ({"text": text, "kind": kind, "group": group} for text, group in found.items())
+    for number, line in enumerate((HERE / "by_hand.jsonl").read_text(encoding="utf-8").splitlines()):
+        row = json.loads(line)
+        texts = dict.fromkeys([row["text"], *(seeder.varied(row["text"], row["kind"]) for _ in range(VARIANTS))])
+        yield from ({"text": text, "kind": row["kind"], "group": f"by hand {number}"} for text in texts)
 
 
 def main() -> int:
