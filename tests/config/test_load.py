@@ -124,7 +124,7 @@ def test_a_file_of_kinds_that_is_none_is_named(tmp_path, content, told):
     if content is not None:
         kinds.write_bytes(content)
 
-    with pytest.raises(ConfigError, match=rf"own.kinds: .*{told}.*|GATEWAY_KINDS"):
+    with pytest.raises(ConfigError, match=told):
         load(path, {"GATEWAY_KINDS": str(kinds)}, now=NOW, pricebook=BOOK)
 
 
