@@ -155,7 +155,7 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         stack.push_async_callback(keeping.close)
         config = ConfigInForce(loaded, parts, books, keeping, settings)
         gateway = Gateway(chat, said, config, books, ledger, chat, metrics)
-        _wire_gauges(metrics, gateway, parts, cache)
+        _wire_gauges(metrics, gateway, parts, learner, cache)
         if shared.supervisor is None:
             reloader = _own_reloader(gateway, settings, shared)
             reloader.start()
@@ -231,7 +231,7 @@ def _admin_parts(
         signals = Signals(
             now=datetime.now(UTC), unhealthy=parts.health.unhealthy(), estimates=learner.estimates(route, kind)
         )
-        decision = answer(Question(route, request, world.keyless, signals), world)
+        decision = answer(Question(route, request, world.keyless, signals, tags=request.tags), world)
         return explain(decision, request, world.market, learner.lengths(route, kind))
 
     def graded(caller: Caller, decision: str, score: float, kind: str | None) -> Feedback:
@@ -283,7 +283,7 @@ def _admin_parts(
     )
 
 
-def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisCache) -> None:
+def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, learner: Learner, cache: RedisCache) -> None:
     """What is read at scrape time instead of being counted."""
 
     metrics.config = lambda: parts.live.world.version
@@ -292,4 +292,6 @@ def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisC
     metrics.ledger_pending = lambda: parts.settler.pending + gateway.books.accounts.waiting
     metrics.ledger_failures = lambda: parts.settler.failures
     metrics.store_errors = lambda: cache.errors.total() + gateway.books.accounts.failures
+    metrics.learning_pending = lambda: learner.pending
+    metrics.learning_failures = lambda: learner.failures
     metrics.in_flight = lambda: gateway.chat.in_flight

@@ -131,7 +131,7 @@ def build(texts: Texts, env: Mapping[str, str], *, now: datetime, kinds: Collect
     return _build(texts, env, now=now, kinds=kinds)
 
 
-def rebuilt(texts: Texts, modes: Mapping[str, Mode], *, at: datetime) -> World:
+def rebuilt(texts: Texts, modes: Mapping[str, Mode], *, at: datetime, kinds: Collection[str]) -> World:
     """The world that these texts made at an earlier instant, without the environment of then: it has no callers.
 
     Its base URLs are none, and its version is another. Raises ConfigError for what is no longer understood.
@@ -141,7 +141,7 @@ def rebuilt(texts: Texts, modes: Mapping[str, Mode], *, at: datetime) -> World:
     routes = _file(Source(*texts.routes), RoutesFile)
     keys = [*(book.keys.provider for book in books), *(() if routes is None else routes.keys.providers.values())]
     env = {one.base_url_env: _NOWHERE for one in keys if one.base_url_env}
-    return _build(texts, env, now=at, kinds=KINDS, modes=modes).world
+    return _build(texts, env, now=at, kinds=kinds, modes=modes).world
 
 
 def _build(

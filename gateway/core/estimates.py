@@ -59,6 +59,7 @@ class Learned:
         self._sums: dict[_Place, Sum] = defaultdict(Sum)
         self._buckets: dict[_Place, dict[int, Sum]] = defaultdict(lambda: defaultdict(Sum))
         self._factors: dict[str, Factors] = {}
+        self._fitted_to: World | None = None
         self._kinds: dict[str, set[str]] = defaultdict(set)  # by model, of which its answers were graded
         self._efforts: dict[str, set[str]] = defaultdict(set)  # by plain model, the ids with effort that have answered
         if sums is not None:
@@ -131,14 +132,13 @@ class Learned:
                 named[one.baseline] = None
         for base in {models[name].base for name in named if name in models}:
             named.update(dict.fromkeys(sorted(self._efforts.get(base, ()))))
-        return [name for name in named if name in models or name.partition("@")[0] in models]
+        return [name for name in named if known(name, world) is not None]
 
     def _estimate(
         self, name: str, route: Route, kind: str, kinds: frozenset[str] | None, floor: float | None, world: World
     ) -> Estimate | None:
-        market = world.market
-        known = name if name in market.models else name.partition("@")[0]
-        model, prior = market.models[known], market.priors[known]
+        market, standing_in = world.market, known(name, world) or name
+        model, prior = market.models[standing_in], market.priors[standing_in]
         written = self._of("out", "", "", name)
         prompts, hits = self._of("in", "", "", model.base), self._of("hit", route.name, "", model.base)
         graded = self._of("grade", "", "", name)
@@ -161,6 +161,8 @@ class Learned:
 
     def _length(self, name: str, route: Route, kind: str, world: World) -> float:
         this = self._of("out", route.name, kind, name)
+        if self._fitted_to is not world:
+            self._fitted_to, self._factors = world, {}
         factors = self._factors.get(route.name)
         if factors is None:
             factors = self._factors[route.name] = self._fit(route, world)
@@ -170,7 +172,7 @@ class Learned:
         here: dict[tuple[str, str], Seen] = {}
         elsewhere: dict[str, Seen] = {}
         for (what, of, kind, model), sums in self._sums.items():
-            if what != "out" or model not in world.market.models:
+            if what != "out" or known(model, world) is None:
                 continue
             if of == route.name and kind:
                 here[model, kind] = Seen(sums.n, sums.total)
@@ -200,7 +202,13 @@ class Learned:
 
 
 def _stated(model: str, route: Route, world: World) -> float:
-    return float(route.expected_output_tokens or world.market.priors[model].output_tokens)
+    return float(route.expected_output_tokens or world.market.priors[known(model, world) or model].output_tokens)
+
+
+def known(model: str, world: World) -> str | None:
+    """The id under which the market has a model: its own, or the plain one's; None when it has neither."""
+    models, plain = world.market.models, model.partition("@")[0]
+    return model if model in models else plain if plain in models else None
 
 
 _IN_BUCKETS = frozenset({"out", "ttft", "tps", "bar"})
