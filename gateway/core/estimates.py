@@ -16,7 +16,7 @@ import msgspec
 
 from .candidate import Estimate
 from .catalog import AUTO, OVERALL
-from .learning import BY_HOUR, GRADES_PER_ONE, HALF_LIFE_DAYS, Key
+from .learning import GRADES_PER_ONE, Tallies, WeightedTallies
 from .lengths import Factors, Seen, fit
 from .quality import SHRINK, bar, shrunk
 from .route import FloorMeaning, Route
@@ -48,14 +48,10 @@ class Length(msgspec.Struct, frozen=True):
 
 
 class Learned:
-    """Sums of tallies at one moment. Built up by `add`, then only read.
+    """Sums of tallies at one moment. Built up by `add`, then only read."""
 
-    day: the present one, since the epoch; what is older counts less.
-    """
-
-    def __init__(self, day: int, sums: Learned | None = None) -> None:
-        """sums: what to begin with, of the same day."""
-        self._day = day
+    def __init__(self, sums: Learned | None = None) -> None:
+        """sums: what to begin with."""
         self._sums: dict[_Place, Sum] = defaultdict(Sum)
         self._buckets: dict[_Place, dict[int, Sum]] = defaultdict(lambda: defaultdict(Sum))
         self._factors: dict[str, Factors] = {}
@@ -73,29 +69,23 @@ class Learned:
                 for bucket, one in buckets.items():
                     self._buckets[place][bucket] = Sum(one.n, one.total, one.base)
 
-    def add(self, tallies: Iterable[tuple[Key, tuple[int, int, int] | list[int]]]) -> None:
-        weights: dict[int, float] = {}
-        for (what, _, span, route, kind, model, bucket), (n, total, base) in tallies:
-            if what in BY_HOUR:
-                weight = 1.0
-            elif (found := weights.get(span)) is not None:
-                weight = found
-            else:
-                weight = weights[span] = 0.5 ** (max(self._day - span, 0) / HALF_LIFE_DAYS)
+    def add(self, tallies: Tallies | WeightedTallies) -> None:
+        """Of this day, of a moment ago, or weighted by what days past still count for."""
+        for (what, _, _, route, kind, model, bucket), (n, total, base) in tallies.items():
             for place in _places(what, route, kind, model):
-                self._count(self._sums[place], weight, n, total, base)
+                self._count(self._sums[place], n, total, base)
             if what == "grade":
                 self._kinds[model].add(kind)
             elif what == "out" and "@" in model:
                 self._efforts[model.partition("@")[0]].add(model)
             if what in _IN_BUCKETS:
-                self._count(self._buckets[what, route, kind, model][bucket], weight, n, total, base)
+                self._count(self._buckets[what, route, kind, model][bucket], n, total, base)
 
     @staticmethod
-    def _count(into: Sum, weight: float, n: int, total: int, base: int) -> None:
-        into.n += weight * n
-        into.total += weight * total
-        into.base += weight * base
+    def _count(into: Sum, n: float, total: float, base: float) -> None:
+        into.n += n
+        into.total += total
+        into.base += base
 
     def _of(self, what: str, route: str, kind: str, model: str) -> Sum:
         return self._sums.get((what, route, kind, model), _NOTHING)

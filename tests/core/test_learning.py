@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.candidate import Estimate, Signals
 from gateway.core.estimates import Learned
-from gateway.core.learning import DAY_US, Key, Tallies, bucket_of, grade_of, learn, merge
+from gateway.core.learning import DAY_US, KEPT_DAYS, Key, Tallies, bucket_of, grade_of, learn, merge, weighted
 from gateway.core.market import Market
 from gateway.core.pricing import PriceBook
 from gateway.core.records import SpendRecord, State, UsageSource
@@ -38,10 +38,7 @@ def world(*routes: Route, market: Market = MARKET) -> World:
 
 
 def tallied(*records: SpendRecord, times: int = 1) -> Tallies:
-    found: Tallies = {}
-    for record in records * times:
-        learn(record, found)
-    return found
+    return learn(records * times)
 
 
 def graded(score: float, times: int, model: str = "openai/big", expected: float | None = 80.0, **more) -> Tallies:
@@ -53,9 +50,9 @@ def graded(score: float, times: int, model: str = "openai/big", expected: float 
 
 
 def estimates(*tallies: Tallies, route: Route = ROUTE, kind: str = "overall", more: tuple[Route, ...] = ()):
-    learned = Learned(DAY)
+    learned = Learned()
     for one in tallies:
-        learned.add(one.items())
+        learned.add(one)
     return learned.estimates(route, kind, world(route, *more))
 
 
@@ -133,14 +130,15 @@ def test_the_routes_own_length_is_the_prior_where_it_states_one():
 def test_a_week_old_answers_count_half():
     old = tallied(answer(at_us=NOW_US - 7 * DAY_US, output_tokens=1_100), times=40)
     new = tallied(answer(output_tokens=1_100), times=20)
-    assert estimates(old)["openai/big"] == estimates(new)["openai/big"]
+    assert estimates(weighted(old, DAY))["openai/big"] == estimates(new)["openai/big"]
+    assert weighted(old, DAY + KEPT_DAYS) == {}
 
 
 def test_each_effort_of_a_model_has_a_length_of_its_own_and_its_prompts_in_common():
     high = dataclasses.replace(MODELS["openai/big"], id="openai/big@high", effort="high")
     market = Market({**MODELS, high.id: high}, PROVIDERS, PriceBook(PRICES))
-    learned = Learned(DAY)
-    learned.add(tallied(answer(effort="high", output_tokens=2_000), times=20).items())
+    learned = Learned()
+    learned.add(tallied(answer(effort="high", output_tokens=2_000), times=20))
     found = learned.estimates(ROUTE, "overall", world(ROUTE, market=market))
 
     assert found["openai/big@high"].output_tokens > 1_700
@@ -200,8 +198,8 @@ def test_a_model_below_a_floor_on_average_serves_when_its_graded_answers_reach_i
     grades: Tallies = {}
     merge(grades, graded(1.0, 48, "openai/small", 60.0))
     merge(grades, graded(0.0, 6, "openai/small", 60.0))
-    learned = Learned(DAY)
-    learned.add(grades.items())
+    learned = Learned()
+    learned.add(grades)
     of = world(AVERAGE)
 
     def first(**signals) -> str:
@@ -232,8 +230,8 @@ def test_simulated_and_real_answers_are_never_added_up():
 def test_quantiles_are_those_of_the_answers_within_a_bucket():
     dice = random.Random(3)
     lengths = [int(dice.lognormvariate(6, 0.8)) + 1 for _ in range(5_000)]
-    learned = Learned(DAY)
-    learned.add(tallied(*(answer(output_tokens=length) for length in lengths)).items())
+    learned = Learned()
+    learned.add(tallied(*(answer(output_tokens=length) for length in lengths)))
     found = learned.lengths(ROUTE, "overall", world(ROUTE))["openai/big"]
     lengths.sort()
     assert found.answers == 5_000
