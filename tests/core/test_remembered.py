@@ -58,8 +58,11 @@ signals = st.builds(
     used_percent=st.integers(0, 120), kinds=st.dictionaries(st.sampled_from(KINDS), st.floats(0.01, 1), max_size=3),
     estimates=st.dictionaries(st.sampled_from(NAMES), estimates, max_size=4),
     warm=st.none() | st.builds(
-        Warm, model=st.sampled_from(NAMES), prompt_bytes=st.integers(0, 500_000), locked=st.booleans(),
-        others=st.lists(st.builds(Held, st.sampled_from(NAMES), st.integers(0, 500_000)), max_size=2).map(tuple),
+        Warm, model=st.sampled_from(NAMES), prompt_bytes=st.integers(0, 200_000), locked=st.booleans(),
+        own_from=st.integers(0, 9), until_us=st.integers(0, 2**50),
+        others=st.lists(
+            st.builds(Held, st.sampled_from(NAMES), st.integers(0, 200_000), st.integers(0, 2**50)), max_size=2
+        ).map(tuple),
     ),
 )  # fmt: skip
 needs = st.frozensets(st.sampled_from([Capability.VISION, Capability.TOOLS]), max_size=2)
