@@ -6,6 +6,7 @@ import random
 import msgspec
 import pytest
 
+from gateway.core.budget import hold_amount, most_tokens
 from gateway.core.candidate import Estimate, Signals
 from gateway.core.estimates import Learned
 from gateway.core.learning import DAY_US, KEPT_DAYS, Key, Tallies, bucket_of, grade_of, learn, merge, weighted
@@ -265,6 +266,18 @@ def test_a_verbose_model_with_the_lower_list_price_loses_once_its_answers_are_se
 
     assert order(Signals(now=NOW)) == ["openai/small", "openai/big"]
     assert order(Signals(now=NOW, estimates=seen)) == ["openai/big", "openai/small"]
+
+
+def test_what_is_held_is_the_most_an_answer_may_take_whatever_was_learned():
+    """The ranking goes by what is expected, the hold by what is possible."""
+    terse = estimates(tallied(answer(output_tokens=5), times=500))
+    held, expected = [], []
+    for signals in (Signals(now=NOW), Signals(now=NOW, estimates=terse)):
+        first = decide(dataclasses.replace(ROUTE, candidates=("openai/big",)), chat(), MARKET, signals).candidates[0]
+        expected.append(first.expected_cost)
+        held.append(hold_amount(chat(), first.price, most_tokens(chat(), first.model, 4_000)))
+    assert expected[1] < expected[0] / 50
+    assert held[0] == held[1] > 4_000 * first.price.base.output // 1_000
 
 
 def test_estimates_are_rounded_so_that_one_more_answer_rarely_changes_a_decision():
