@@ -155,7 +155,7 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         stack.push_async_callback(keeping.close)
         config = ConfigInForce(loaded, parts, books, keeping, kinds, settings)
         gateway = Gateway(chat, said, config, books, ledger, chat, metrics)
-        _wire_gauges(metrics, gateway, parts, cache)
+        _wire_gauges(metrics, gateway, parts, learner, cache)
         if shared.supervisor is None:
             reloader = _own_reloader(gateway, settings, shared)
             reloader.start()
@@ -279,7 +279,7 @@ def _admin_parts(
     )
 
 
-def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisCache) -> None:
+def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, learner: Learner, cache: RedisCache) -> None:
     """What is read at scrape time instead of being counted."""
 
     metrics.config = lambda: parts.live.world.version
@@ -288,4 +288,6 @@ def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisC
     metrics.ledger_pending = lambda: parts.settler.pending + gateway.books.accounts.waiting
     metrics.ledger_failures = lambda: parts.settler.failures
     metrics.store_errors = lambda: cache.errors.total() + gateway.books.accounts.failures
+    metrics.learning_pending = lambda: learner.pending
+    metrics.learning_failures = lambda: learner.failures
     metrics.in_flight = lambda: gateway.chat.in_flight
