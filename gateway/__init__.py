@@ -17,6 +17,8 @@ The map of the house, lowest floor first (an upper floor may import a lower one,
     shared      what all workers of a machine share: the checks, the stores, the simulator
     banner      what the gateway says of itself at its start
     simulated   the simulator in the place of providers that have no key
+    inforce     the configuration in force in one process, and its one swap
+    reloading   what came of a reload, as the admin API tells it
     accounting  the money side of one worker: accounts, ledger writer, upkeep
     app         the composition root: the one file that knows every part
     server      HTTP: serving a started gateway, and leaving without failing a request

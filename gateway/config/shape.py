@@ -28,6 +28,7 @@ from .leaves import (
     OverridesWord,
     Percent,
     Seconds,
+    SecondsOrNever,
     Usd,
     Variable,
 )
@@ -55,6 +56,9 @@ class ServerKeys(Keys):
     )
     max_concurrency: Count = Field(
         default=2000, description="Requests in progress at once, per worker; more are answered 503."
+    )
+    watch_s: SecondsOrNever = Field(
+        default=2.0, description="How often the configuration files are looked at for a change; 0: never."
     )
 
 
@@ -97,6 +101,8 @@ class DefaultsKeys(Keys):
 
 class StepDownKeys(Keys):
     """Another route takes over while a budget is nearly used up."""
+
+    stand_ins: ClassVar[dict[str, object]] = {"from_percent": 100}
 
     from_percent: Percent = Field(description="From so much of the fullest budget on, in percent.")
     to: Name = Field(description="The route whose rules hold then; one without a step of its own.")

@@ -22,7 +22,7 @@ import msgspec
 from .catalog import AUTO
 from .errors import Blame, GatewayError
 from .money import NANO_PER_USD, Nano, nano_from_usd, usd
-from .route import Delivery, Policy, Route
+from .route import Delivery, FloorMeaning, Policy, Route
 
 PREFIX = "x-gateway-"
 MOST_COST_USD = 1_000_000
@@ -154,6 +154,8 @@ def under(route: Route, terms: Terms, words: Words, *, may_loosen: bool) -> Rout
         policy=route.policy if terms.policy is None else words.policies[terms.policy],
         kind=kind,
         floors=floors,
+        # What graded answers are known to average was worked out for the route's own floor.
+        floor_means=route.floor_means if terms.floor is None else FloorMeaning.REQUEST,
         max_cost_nano=route.max_cost_nano if terms.max_cost_nano is None else terms.max_cost_nano,
         jurisdictions=route.jurisdictions if terms.jurisdictions is None else frozenset(terms.jurisdictions),
         timeouts=timeouts,

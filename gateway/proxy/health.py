@@ -1,9 +1,10 @@
 """Which models and providers are set aside, since when, and until when.
 
-Faults in a row open a model's circuit for a pause that doubles each time it opens again, to a bound that lets traffic
-return soon after a provider has recovered. While it is open further faults, of attempts that were under way, change
-nothing. After the pause one request may try (a probe); the others wait for its outcome. Content that answers an attempt
-from after the opening closes the circuit; only a whole answer makes the next pause a short one again.
+A model is one here, whatever the effort it is asked with. Faults in a row open its circuit for a pause that doubles
+each time it opens again, to a bound that lets traffic return soon after a provider has recovered. While it is open
+further faults, of attempts that were under way, change nothing. After the pause one request may try (a probe); the
+others wait for its outcome. Content that answers an attempt from after the opening closes the circuit; only a whole
+answer makes the next pause a short one again.
 
 A pause that a provider asked for (`Retry-After`), or that its refusal of our credentials or balance means, is *firm*:
 no answer ends it early. What was only counted is a suspicion, so that a request whose candidates are all set aside by
@@ -16,11 +17,13 @@ travel, for the clocks of machines differ. Every state has a mark, so that nobod
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.core.contracts import CircuitState
 from gateway.core.errors import Blame, GatewayError
+from gateway.core.market import Market
+from gateway.core.routing import Decision
 
 from .clock import chance, dice
 
@@ -106,7 +109,7 @@ class Health:
                 if one.open_until > now and not one.firm]  # fmt: skip
         return [model for _, _, model in sorted(shut)]
 
-    def recovers_in_s(self, models: tuple[str, ...]) -> float | None:
+    def recovers_in_s(self, models: Collection[str]) -> float | None:
         """Seconds until the first of these models is tried again; None when none of them is set aside."""
         waits = [self._open[model].open_until - self._clock() for model in models if model in self._open]
         return max(min(waits), 0.0) if waits else None
@@ -239,6 +242,11 @@ class Health:
         circuit.mark, circuit.probed = state.mark, False
         self._open[state.model] = circuit
         self._view_until = 0.0
+
+
+def set_aside(decision: Decision, market: Market) -> set[str]:
+    """The models, without their efforts, that a decision left out for their health."""
+    return {market.models[drop.model].base for drop in decision.drops if drop.code == "unhealthy"}
 
 
 def _ms(seconds: float) -> int:

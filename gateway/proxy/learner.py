@@ -44,15 +44,14 @@ _Asked = tuple[str, tuple[str, ...], str]
 class _Snapshot:
     """What was learned, and the answers to what is asked of it: swapped by one reference."""
 
-    world: World | None  # None before it was first asked
+    world: World | None
     learned: Learned
     estimates: dict[_Asked, tuple[Route, Mapping[str, Estimate]]] = field(default_factory=dict)
 
-    def of(self, route: Route, kind: str) -> Mapping[str, Estimate]:
+    def of(self, route: Route, kind: str, world: World) -> Mapping[str, Estimate]:
         asked = (route.name, route.candidates, kind)
-        found, world = self.estimates.get(asked), self.world
+        found = self.estimates.get(asked)
         if found is None:
-            assert world is not None
             found = self.estimates[asked] = (route, self.learned.estimates(route, kind, world))
         return found[1]
 
@@ -109,7 +108,7 @@ class Learner:
         world = self._world()
         if snapshot.world is not world:
             snapshot = self._snapshot = _Snapshot(world, snapshot.learned)
-        return snapshot.of(route, kind)
+        return snapshot.of(route, kind, world)
 
     def lengths(self, route: Route, kind: str) -> Mapping[str, Length]:
         """How long answers were, for people."""
@@ -186,10 +185,11 @@ class Learner:
 
     def _with_answers(self, learned: Learned) -> _Snapshot:
         """What is asked for is worked out here, so that no request has to."""
-        before, now = self._snapshot, _Snapshot(self._world(), learned)
-        if before.world is now.world:
+        before, world = self._snapshot, self._world()
+        now = _Snapshot(world, learned)
+        if before.world is world:
             for (_, _, kind), (route, _) in list(before.estimates.items()):
-                now.of(route, kind)
+                now.of(route, kind, world)
         return now
 
     def _fold(self) -> None:

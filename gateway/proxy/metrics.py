@@ -89,7 +89,8 @@ class Metrics:
 
     healthy: (provider, model, may it be used) of every model; see `provider_health`.
     prices: (provider, model, rates in force now); see `prices_in_force`.
-    config: the version of the configuration in force. The rest are the current counts of what they are named after.
+    config: the version of the configuration in force. reloads: how many, by their result. The rest are the current
+    counts of what they are named after.
     """
 
     content_type = CONTENT_TYPE_PLAIN_0_0_4
@@ -99,6 +100,7 @@ class Metrics:
         version: str,
         *,
         config: Callable[[], str] = str,
+        reloads: Callable[[], Mapping[str, int]] = dict,
         healthy: Callable[[], Iterable[tuple[str, str, bool]]] = tuple,
         prices: Callable[[], Iterable[tuple[str, str, Rates]]] = tuple,
         ledger_pending: Callable[[], int] = _zero,
@@ -108,6 +110,7 @@ class Metrics:
     ) -> None:
         self.version = version
         self.config = config
+        self.reloads = reloads
         self.healthy = healthy
         self.prices = prices
         self.ledger_pending = ledger_pending
@@ -141,7 +144,7 @@ class Metrics:
         """The whole page in Prometheus' text format 0.0.4, of type `content_type`.
 
         others: the sum over the other workers, to which this worker adds itself; None when there are none. Health,
-        prices and the configuration are this worker's own.
+        prices and the configuration are this worker's own; reloads are those of all.
         """
         whole = self.report()
         if others is not None:
@@ -174,6 +177,8 @@ class Metrics:
                 page.sample(name, f'{labels},class="{token_class}"', usd_per_million(pico))
         page.family("gateway_build_info", "gauge", "Always 1: the version of the program and of its configuration.")
         page.sample("gateway_build_info", f'version="{escape(self.version)}",config="{escape(self.config())}"', "1")
+        page.family("gateway_config_reloads_total", "counter", "Reloads of the configuration, by their result.")
+        page.by("gateway_config_reloads_total", "", "result", self.reloads())
 
     def _levels(self, page: Page, whole: Report) -> None:
         for name, told in _LEVELS:

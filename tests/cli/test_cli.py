@@ -13,10 +13,10 @@ from gateway.core.world import key_digest
 from tests.running import ROOT
 
 
-def run(*words: str, cwd=ROOT, input: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def run(*words: str, cwd=ROOT, input: str | None = None, env=()) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "gateway", *words], cwd=cwd, input=input, capture_output=True, text=True, timeout=60,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **env},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **dict(env)},
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     return done
@@ -41,14 +41,18 @@ def test_check_names_all_mistakes_with_lines_and_exits_1(tmp_path):
     assert "did you mean 'policy'" in done.stderr
 
 
-def test_check_finds_the_file_as_serve_does_and_an_argument_goes_first(tmp_path):
-    for name in ("one", "two", "three"):
-        (tmp_path / name).write_text("routes: {a: {policy: best, candidates: [gpt-5.5]}}")
-    given = {"cwd": tmp_path, "GATEWAY_ROUTES": "one"}
+def test_check_takes_its_file_by_any_of_three_ways_and_the_nearest_one_counts(tmp_path):
+    wrong = "routes: {{{}: {{polcy: cheapest}}}}\n"
+    for name in ("named", "given", "meant", "routes"):
+        (tmp_path / f"{name}.yaml").write_text(wrong.format(name))
 
-    assert run("check", **given).stdout.startswith("one: good")
-    assert run("check", "--routes", "two", **given).stdout.startswith("two: good")
-    assert run("check", "three", "--routes", "two", **given).stdout.startswith("three: good")
+    for words, env, file in (
+        (["named.yaml", "--routes", "given.yaml"], {"GATEWAY_ROUTES": "meant.yaml"}, "named"),
+        (["--routes", "given.yaml"], {"GATEWAY_ROUTES": "meant.yaml"}, "given"),
+        ([], {"GATEWAY_ROUTES": "meant.yaml"}, "meant"),
+        ([], {}, "routes"),
+    ):
+        assert run("check", *words, cwd=tmp_path, env=env).stderr.startswith(f"{file}.yaml:1:")
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):

@@ -253,7 +253,8 @@ def test_no_loaded_value_holds_a_key(tmp_path):
 
 
 def test_the_files_that_were_read_are_named(full, tmp_path):
-    assert [path.name for path in full.files] == ["deepseek.yaml", "openai.yaml", "routes.yaml"]
+    names = [text.name.rpartition("/")[2] for text in (*full.texts.books, full.texts.routes)]
+    assert names == ["deepseek.yaml", "openai.yaml", "routes.yaml"]
 
 
 def test_loading_the_shipped_book_takes_well_under_half_a_second(tmp_path):

@@ -235,6 +235,15 @@ def test_two_routes_that_step_down_to_each_other_are_two_mistakes(tmp_path):
     ]
 
 
+def test_a_wrong_percentage_hides_no_unknown_route(tmp_path):
+    found = mistakes(tmp_path, file_with_step("{from_percent: 300, to: chaep}"))
+
+    assert [(one.line, one.message.partition(";")[0]) for one in found] == [
+        (6, "'from_percent' in 'step_down' of route 'auto' is 300"),
+        (6, "unknown route 'chaep'"),
+    ]
+
+
 def test_a_step_to_a_route_with_the_same_jurisdictions_is_good(tmp_path):
     text = file_with_step("{from_percent: 80, to: abroad}").replace("fallbacks: [", "jurisdictions: [US], fallbacks: [")
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway import server
+from gateway import reloading, server
 from gateway.admin import keys
 from gateway.cli import COMMANDS
-from gateway.config import json_schema, load
-from gateway.core import request, routing
+from gateway.config import json_schema, load, reload
+from gateway.core import conversation, request, routing
 from gateway.core.records import LOST
 from gateway.core.world import ServerSettings
 from gateway.finance import focus, invoice
@@ -25,10 +25,10 @@ from gateway.finance.layout import plain
 from gateway.finance.layouts import LAYOUTS
 from gateway.proxy import chat, health, settle
 from gateway.proxy.metrics import Metrics
-from gateway.stores import gate, key_table, redis_cache, upkeep
+from gateway.stores import gate, key_table, redis_cache, upkeep, warmth
 from gateway.stores.question import DIMENSIONS
-from gateway.workers import line, patience
-from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES
+from gateway.workers import line, patience, supervisor
+from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, ROUTING
 from tests.running import ROOT
 
 SCHEMA = json_schema()
@@ -119,6 +119,7 @@ def test_the_defaults_that_the_code_fills_in_are_those_in_the_tables():
     server, rows = ServerSettings(), CONFIGURATION.rows("server")
     assert rows["max_body_mib"][0] == str(server.max_body_bytes // 2**20)
     assert rows["max_concurrency"][0] == str(server.max_concurrency)
+    assert rows["watch_s"][0] == f"{server.watch_s:g}"
 
 
 def test_every_environment_variable_is_documented_and_none_that_is_not_read():
@@ -280,9 +281,16 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (LIFE, f"{request.MOST_TAGS} tags at most, names of up to {request.MOST_TAG_NAME_CHARS} characters"),
         (OPERATIONS, f"made again from the ledger, within {upkeep.RAISE_S:g} seconds"),
         (OPERATIONS, f"nothing has come for {server.GRACE_S} second is closed"),
+        (OPERATIONS, f"every `server.watch_s` seconds ({ServerSettings().watch_s:g})"),
+        (OPERATIONS, f"once they read the same {reload.STILL_S:g} seconds later"),
+        (OPERATIONS, f"some worker did not answer within {supervisor.TAKE_S:g} seconds"),
+        (OPERATIONS, f"or the whole took longer than {reloading.DEADLINE_S:g}"),
         (OPERATIONS, f"reports to the supervisor every {line.REPORT_S:g} seconds"),
         (OPERATIONS, f"after {patience.FIRST_PAUSE_S:g} to {patience.LONGEST_PAUSE_S:g} seconds when it keeps ending"),
         (OPERATIONS, f"looks at one number in the database every {key_table.PAUSE_S:g} seconds"),
+        (ROUTING, f"its prompt has {conversation.WORTH_BYTES:,} bytes or more"),
+        (ROUTING, f"{conversation.LOOP_S // 60} minutes where there are tools"),
+        (ROUTING, f"Look-ups have {warmth.TIMEOUT_S * 1000:g} ms"),
         (OPERATIONS, f"one that takes longer than {keys.DEADLINE_S:g} seconds with 504"),
     ],
 )  # fmt: skip

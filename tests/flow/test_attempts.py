@@ -176,8 +176,8 @@ async def test_the_delivery_can_be_chosen_for_each_request_and_an_unknown_one_is
     assert whole[2].endswith(b"data: [DONE]\n\n")
     assert (whole[1]["x-gateway-provider"], whole[1]["x-gateway-attempts"]) == ("openai", "2")
     error = json.loads(body)["error"]
-    assert (status, error["code"], error["param"]) == (400, "invalid_delivery", "x-gateway-delivery")
-    assert error["message"] == "'x-gateway-delivery' is 'stream' or 'whole'"
+    assert (status, error["code"], error["param"]) == (400, "invalid_term", "x-gateway-delivery")
+    assert error["message"] == "'x-gateway-delivery' is 'pigeon'; it takes one of stream, whole"
 
 
 async def test_a_client_that_waits_for_a_whole_stream_hears_comments_and_then_all_of_it_or_an_error(tmp_path):
