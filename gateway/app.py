@@ -19,17 +19,15 @@ from gateway.admin.config import ConfigParts
 from gateway.admin.feedback import FeedbackParts
 from gateway.admin.keys import KeyParts
 from gateway.config import Loaded, Reloader, Standing, read_texts, teams_of
-from gateway.core.candidate import Signals
 from gateway.core.contracts import Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation, explain
-from gateway.core.question import Question, answer
+from gateway.core.question import answer
 from gateway.core.request import parse_chat
-from gateway.core.routing import likeliest
 from gateway.core.world import Caller, key_digest
 from gateway.proxy.admission import Admissions
 from gateway.proxy.affinity import Affinity
-from gateway.proxy.chat import ChatEndpoint, Parts, find_route
+from gateway.proxy.chat import ChatEndpoint, Parts
 from gateway.proxy.clock import made_within, now_us, ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
 from gateway.proxy.health import Health
@@ -224,15 +222,11 @@ def _admin_parts(
         if not any(key is not None and secrets.compare_digest(given, key_digest(key)) for key in keys):
             raise GatewayError(Blame.CALLER, 401, told=f"this needs {names} as a bearer key", code="invalid_api_key")
 
-    def explain_now(body: bytes) -> Explanation:
-        world, request = parts.live.world, parse_chat(body)
-        route = find_route(world, world.keyless, request.model)
-        kind = likeliest(route.kind, {})[0][0]
-        signals = Signals(
-            now=datetime.now(UTC), unhealthy=parts.health.unhealthy(), estimates=learner.estimates(route, kind)
-        )
-        decision = answer(Question(route, request, world.keyless, signals), world)
-        return explain(decision, request, world.market, learner.lengths(route, kind))
+    async def explain_now(scope: Scope, body: bytes) -> Explanation:
+        world = parts.live.world
+        question = await gateway.chat.question(scope, parse_chat(body), world.keyless, world, now_us())
+        decision = answer(question, world)
+        return explain(decision, question.request, world.market, learner.lengths(question.route, decision.kind))
 
     def graded(caller: Caller, decision: str, score: float, kind: str | None) -> Feedback:
         return give_feedback(
