@@ -36,7 +36,7 @@ def test_a_route_is_what_its_keys_say(full):
     assert route.cache == CacheRule(60, 2048)
     assert route.timeouts == Timeouts(connect=1, first_token=20, between_tokens=3, total=50)
     assert route.max_attempts == 2
-    assert (route.floor_means, route.delivery) == (FloorMeaning.AVERAGE, Delivery.WHOLE)
+    assert (route.floor_means, route.delivery, route.explore_percent) == (FloorMeaning.AVERAGE, Delivery.WHOLE, 5)
 
 
 def test_a_route_takes_what_it_does_not_say_from_the_defaults(full):
