@@ -48,6 +48,11 @@ def fit(here: Mapping[tuple[str, str], Seen], elsewhere: Mapping[str, Seen], sta
     models = dict.fromkeys((*elsewhere, *(model for model, _ in here)), 1.0)
     kinds = dict.fromkeys((kind for _, kind in here), 1.0)
     for _ in range(ROUNDS):
+        expected, found = dict.fromkeys(kinds, SHRINK), dict.fromkeys(kinds, SHRINK)
+        for (model, kind), seen in here.items():
+            expected[kind] += seen.answers
+            found[kind] += seen.tokens / (stated[model] * models[model])
+        kinds = _centred({kind: found[kind] / expected[kind] for kind in kinds}, expected)
         expected, found = dict.fromkeys(models, SHRINK), dict.fromkeys(models, SHRINK)
         for (model, kind), seen in here.items():
             expected[model] += seen.answers
@@ -56,11 +61,6 @@ def fit(here: Mapping[tuple[str, str], Seen], elsewhere: Mapping[str, Seen], sta
             expected[model] += seen.answers
             found[model] += seen.tokens / stated[model]
         models = {model: found[model] / expected[model] for model in models}
-        expected, found = dict.fromkeys(kinds, SHRINK), dict.fromkeys(kinds, SHRINK)
-        for (model, kind), seen in here.items():
-            expected[kind] += seen.answers
-            found[kind] += seen.tokens / (stated[model] * models[model])
-        kinds = _centred({kind: found[kind] / expected[kind] for kind in kinds}, expected)
     return Factors(models, kinds)
 
 
