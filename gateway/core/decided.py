@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from .candidate import Estimate, Warm
+from .candidate import Warm
 from .explain import Explanation, explain, render, table
 from .money import usd
 from .records import SpendRecord, State, UsageSource
@@ -39,6 +39,19 @@ class DroppedModel(msgspec.Struct, frozen=True):
     code: str
 
 
+class Known(msgspec.Struct, frozen=True):
+    """What was known of a model: an Estimate, by the names of its fields."""
+
+    tokens_per_byte: float
+    output_tokens: int
+    cached_share: float
+    scores: Mapping[str, float]
+    bars: Mapping[str, float]
+    ttft_ms: int | None
+    tokens_per_s: float | None
+    answers: int
+
+
 class Moment(msgspec.Struct, frozen=True):
     """The signals and the request's own terms. prompt_bytes: the size of the prompt, which is not kept."""
 
@@ -48,7 +61,7 @@ class Moment(msgspec.Struct, frozen=True):
     warm: Warm | None
     used_percent: int
     unhealthy: Mapping[str, str]
-    estimates: Mapping[str, Estimate]
+    estimates: Mapping[str, Known]
 
 
 class MadeAttempt(msgspec.Struct, frozen=True):
@@ -160,9 +173,8 @@ def _replayed(row: SpendRecord, remembered: Remembered, world: World) -> tuple[s
 
 
 def _moment(one: Remembered) -> Moment:
-    return Moment(
-        one.request.prompt_bytes, one.terms, one.kinds, one.warm, one.used_percent, one.unhealthy, one.estimates
-    )
+    estimates = {model: Known(*msgspec.structs.astuple(known)) for model, known in one.estimates.items()}
+    return Moment(one.request.prompt_bytes, one.terms, one.kinds, one.warm, one.used_percent, one.unhealthy, estimates)
 
 
 def _attempt(row: SpendRecord) -> MadeAttempt:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.core.candidate import Estimate, Held, Signals, Warm
 from gateway.core.catalog import EFFORTS, Capability
-from gateway.core.decided import THE_SAME, look_back, render_past
+from gateway.core.decided import THE_SAME, Known, look_back, render_past
 from gateway.core.errors import GatewayError
 from gateway.core.market import Market
 from gateway.core.money import Nano
@@ -162,6 +162,10 @@ def test_a_past_decision_is_told_with_the_moment_it_was_made_in():
                  "deepseek/flash was known by 9 answers: 120 tokens of output",
                  "40 % of its fullest budget was used", "cost $0.000386400"):  # fmt: skip
         assert told in said
+
+
+def test_what_was_known_of_a_model_is_told_by_name_and_all_of_it():
+    assert Known.__struct_fields__ == Estimate.__struct_fields__
 
 
 def test_what_differs_is_said_by_its_name():
