@@ -30,7 +30,7 @@ class _Kept(msgspec.Struct):
     routes: tuple[str, str]
     reviewed: tuple[str, str] | None
     modes: dict[str, Mode]
-    kinds: list[str]
+    kinds: tuple[str, ...]
 
 
 _decode = msgspec.json.Decoder(_Kept).decode
@@ -44,7 +44,7 @@ def keep(loaded: Loaded) -> bytes:
         routes=_written(texts.routes),
         reviewed=None if texts.reviewed is None else _written(texts.reviewed),
         modes=dict(loaded.modes),
-        kinds=list(loaded.kinds),
+        kinds=loaded.kinds,
     )
     return zlib.compress(msgspec.json.encode(kept), 9)
 
