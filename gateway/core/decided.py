@@ -13,15 +13,12 @@ from .candidate import Warm
 from .explain import Explanation, explain, render, table
 from .money import usd
 from .records import SpendRecord, State, UsageSource
-from .remembered import Remembered, again, outline, question_of, recall
+from .remembered import Remembered, again, outline, outlined, question_of, recall
 from .terms import AS_THE_ROUTE, Terms
 from .world import World
 
 THE_SAME = "the same"
 
-_Candidates = list[tuple[str, str, int, float | None]]
-_candidates = msgspec.json.Decoder(_Candidates).decode
-_drops = msgspec.json.Decoder(list[tuple[str, str]]).decode
 _tags = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -122,7 +119,7 @@ def look_back(rows: Sequence[SpendRecord], world: World | None, why_not: str, at
     """rows: all of one request, at least one. world: the configuration of then; None, with `why_not`, without it."""
     first = rows[0]
     remembered = remembered_in(rows)
-    candidates, drops = _recorded(first)
+    candidates, drops = outlined(first.candidates, first.drops)
     replayed, explanation = why_not, None
     if remembered is not None and world is not None:
         replayed, explanation = _replayed(first, remembered, world)
@@ -147,10 +144,6 @@ def look_back(rows: Sequence[SpendRecord], world: World | None, why_not: str, at
     )
 
 
-def _recorded(row: SpendRecord) -> tuple[_Candidates, list[tuple[str, str]]]:
-    return _candidates(row.candidates), _drops(row.drops)
-
-
 def _replayed(row: SpendRecord, remembered: Remembered, world: World) -> tuple[str, Explanation | None]:
     tags = _tags(row.tags)
     decision = again(remembered, world, team=row.team, tags=tags)
@@ -158,7 +151,7 @@ def _replayed(row: SpendRecord, remembered: Remembered, world: World) -> tuple[s
     if decision is None or question is None:
         return f"not possible: its configuration has no route or model {remembered.request.model!r}", None
     candidates, drops = outline(decision)
-    was, dropped = _recorded(row)
+    was, dropped = outlined(row.candidates, row.drops)
     found = []
     if [one[0] for one in candidates] != [one[0] for one in was]:
         order = ", ".join(one[0] for one in candidates) or "nobody"

@@ -148,6 +148,18 @@ def test_each_effort_of_a_model_has_a_length_of_its_own_and_its_prompts_in_commo
     assert (found["openai/big@high"].answers, found["openai/big"].answers) == (20, 0)
 
 
+def test_an_effort_that_is_asked_of_a_plain_model_is_expected_to_take_what_it_took():
+    thought = estimates(tallied(answer(effort="high", output_tokens=4_000), times=200), tallied(answer(), times=200))
+    body = b'{"model":"auto","reasoning_effort":"high","messages":[{"role":"user","content":"hello"}]}'
+
+    def output(body: bytes) -> int:
+        route = dataclasses.replace(ROUTE, candidates=("openai/big",))
+        return decide(route, chat(body), MARKET, Signals(now=NOW, estimates=thought)).candidates[0].expected.output
+
+    assert output(body) > 3_500
+    assert output(body.replace(b'"reasoning_effort":"high",', b"")) < 500
+
+
 def test_the_cached_share_is_that_of_the_route_and_not_of_warm_conversations():
     found = tallied(answer(input_tokens=50, cached_input_tokens=50), times=20)
     warm = tallied(answer(input_tokens=0, cached_input_tokens=100, decision='{"warm":{"model":"m"}}'), times=500)

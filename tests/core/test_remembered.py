@@ -189,6 +189,7 @@ def test_a_decision_that_cannot_be_made_again_says_why_and_is_told_from_its_rows
     (old,) = past_of(QUESTION, WORLD)
     old = msgspec.structs.replace(old, decision="")
     assert look_back([old], None, "not possible: x", "then").moment is None
+    assert look_back([ONE], None, "not possible: x", "then").candidates == []
 
 
 def test_attempts_are_told_with_what_was_expected_and_what_they_cost():
