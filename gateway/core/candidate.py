@@ -16,14 +16,15 @@ from .money import Nano
 from .pricing import Price, Usage
 
 
-class Estimate(msgspec.Struct, frozen=True, gc=False):
+class Estimate(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What is expected of one model on one route: what was learned, mixed with the stated priors.
 
     tokens_per_byte: prompt tokens per byte of its text. output_tokens: the mean of an answer, thinking included.
     cached_share: the part of a prompt (0 to 1) that the provider's prompt cache is expected to know. scores: quality
     by task kind, 0 to 100. bars: by task kind, the least expected score at which graded answers were right as often
     as the route's floor asks, for floors that hold on average. ttft_ms, tokens_per_s: medians of streams; None: not
-    seen yet. answers: how many answers this was learned from; 0: priors alone.
+    seen yet. answers: how many answers this was learned from; 0: priors alone. In a decision's record it is an array:
+    there are as many as candidates.
     """
 
     tokens_per_byte: float

@@ -9,19 +9,16 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from .candidate import Estimate, Warm
+from .candidate import Warm
 from .explain import Explanation, explain, render, table
 from .money import usd
 from .records import SpendRecord, State, UsageSource
-from .remembered import Remembered, again, outline, question_of, recall
+from .remembered import Remembered, again, outline, outlined, question_of, recall
 from .terms import AS_THE_ROUTE, Terms
 from .world import World
 
 THE_SAME = "the same"
 
-_Candidates = list[tuple[str, str, int, float | None]]
-_candidates = msgspec.json.Decoder(_Candidates).decode
-_drops = msgspec.json.Decoder(list[tuple[str, str]]).decode
 _tags = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -39,6 +36,19 @@ class DroppedModel(msgspec.Struct, frozen=True):
     code: str
 
 
+class Known(msgspec.Struct, frozen=True):
+    """What was known of a model: an Estimate, by the names of its fields."""
+
+    tokens_per_byte: float
+    output_tokens: int
+    cached_share: float
+    scores: Mapping[str, float]
+    bars: Mapping[str, float]
+    ttft_ms: int | None
+    tokens_per_s: float | None
+    answers: int
+
+
 class Moment(msgspec.Struct, frozen=True):
     """The signals and the request's own terms. prompt_bytes: the size of the prompt, which is not kept."""
 
@@ -48,7 +58,7 @@ class Moment(msgspec.Struct, frozen=True):
     warm: Warm | None
     used_percent: int
     unhealthy: Mapping[str, str]
-    estimates: Mapping[str, Estimate]
+    estimates: Mapping[str, Known]
 
 
 class MadeAttempt(msgspec.Struct, frozen=True):
@@ -109,7 +119,7 @@ def look_back(rows: Sequence[SpendRecord], world: World | None, why_not: str, at
     """rows: all of one request, at least one. world: the configuration of then; None, with `why_not`, without it."""
     first = rows[0]
     remembered = remembered_in(rows)
-    candidates, drops = _recorded(first)
+    candidates, drops = outlined(first.candidates, first.drops)
     replayed, explanation = why_not, None
     if remembered is not None and world is not None:
         replayed, explanation = _replayed(first, remembered, world)
@@ -134,10 +144,6 @@ def look_back(rows: Sequence[SpendRecord], world: World | None, why_not: str, at
     )
 
 
-def _recorded(row: SpendRecord) -> tuple[_Candidates, list[tuple[str, str]]]:
-    return _candidates(row.candidates), _drops(row.drops)
-
-
 def _replayed(row: SpendRecord, remembered: Remembered, world: World) -> tuple[str, Explanation | None]:
     tags = _tags(row.tags)
     decision = again(remembered, world, team=row.team, tags=tags)
@@ -145,7 +151,7 @@ def _replayed(row: SpendRecord, remembered: Remembered, world: World) -> tuple[s
     if decision is None or question is None:
         return f"not possible: its configuration has no route or model {remembered.request.model!r}", None
     candidates, drops = outline(decision)
-    was, dropped = _recorded(row)
+    was, dropped = outlined(row.candidates, row.drops)
     found = []
     if [one[0] for one in candidates] != [one[0] for one in was]:
         order = ", ".join(one[0] for one in candidates) or "nobody"
@@ -160,9 +166,8 @@ def _replayed(row: SpendRecord, remembered: Remembered, world: World) -> tuple[s
 
 
 def _moment(one: Remembered) -> Moment:
-    return Moment(
-        one.request.prompt_bytes, one.terms, one.kinds, one.warm, one.used_percent, one.unhealthy, one.estimates
-    )
+    estimates = {model: Known(*msgspec.structs.astuple(known)) for model, known in one.estimates.items()}
+    return Moment(one.request.prompt_bytes, one.terms, one.kinds, one.warm, one.used_percent, one.unhealthy, estimates)
 
 
 def _attempt(row: SpendRecord) -> MadeAttempt:

@@ -53,6 +53,8 @@ class Remembered(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Remembered).decode
+_candidates = msgspec.json.Decoder(list[tuple[str, str, int, float | None]]).decode
+_drops = msgspec.json.Decoder(list[tuple[str, str]]).decode
 
 
 def remember(question: Question, decision: Decision, config: str) -> str:
@@ -85,6 +87,14 @@ def outline(decision: Decision) -> tuple[list[tuple[str, str, Nano, float | None
     """What came of a decision, as the ledger keeps it: candidates (model, price row, expected cost, quality), drops."""
     candidates = [(one.model.id, one.price.id, one.expected_cost, one.score) for one in decision.candidates]
     return candidates, [(drop.model, drop.code) for drop in decision.drops]
+
+
+def outlined(candidates: str, drops: str) -> tuple[list[tuple[str, str, int, float | None]], list[tuple[str, str]]]:
+    """The same read back from a row of the ledger; nothing of what was written in another form."""
+    try:
+        return _candidates(candidates), _drops(drops)
+    except msgspec.MsgspecError:
+        return [], []
 
 
 def recall(text: str) -> Remembered:

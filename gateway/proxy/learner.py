@@ -29,7 +29,7 @@ PAUSE_S = 5.0
 DEADLINE_S = 30.0
 """How long a round may take before it is said that the database is slow. It is waited for, never repeated beside."""
 
-CLOSE_S = 5.0
+START_S = CLOSE_S = 5.0
 PAST_EVERY_ROUNDS = 120
 """So often days past are read anew: somebody whose database was away may have added to them."""
 
@@ -115,8 +115,10 @@ class Learner:
         return self._snapshot.learned.lengths(route, kind, self._world())
 
     async def start(self) -> None:
-        """Read what is known; a database that is away is no reason not to start."""
-        await self._round()
+        """Read what is known; a database that is away or slow is no reason not to start."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                await self._round()
         self._task = asyncio.create_task(self._run(), name="learner")
 
     async def close(self) -> None:

@@ -6,13 +6,12 @@ are at every moment those of the rows that are there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from sqlalchemy import Connection, Engine, select
 
 from gateway.core.learning import DAY_US, KEPT_DAYS, Grade, Tallies, grade_of, with_effort
 from gateway.core.records import SpendRecord
+from gateway.core.remembered import outlined
 
 from .learned import add_tallies
 from .ledger import transaction
@@ -59,10 +58,9 @@ def give_feedback(
 
 def _expected(answered: SpendRecord) -> float | None:
     """The quality that its decision expected of the model that answered."""
-    candidates: Sequence[Sequence[object]] = msgspec.json.decode(answered.candidates)
-    scores = {str(one[0]): one[3] for one in candidates if len(one) > 3}
-    score = scores.get(with_effort(answered.model, answered.effort), scores.get(answered.model))
-    return float(score) if isinstance(score, int | float) else None
+    candidates, _ = outlined(answered.candidates, answered.drops)
+    scores = {model: score for model, _, _, score in candidates}
+    return scores.get(with_effort(answered.model, answered.effort), scores.get(answered.model))
 
 
 def _put(connection: Connection, decision: str, team: str, key_id: str, grade: Grade) -> Grade | None:

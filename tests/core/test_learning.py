@@ -15,6 +15,7 @@ from gateway.core.pricing import PriceBook
 from gateway.core.records import SpendRecord, State, UsageSource
 from gateway.core.route import FloorMeaning, Route, When
 from gateway.core.routing import decide
+from gateway.core.terms import NO_WORDS, Terms, under
 from gateway.core.world import World
 from gateway.policies import POLICIES
 from tests.core.market import MARKET, MODELS, NOW, PRICES, PROVIDERS, chat
@@ -148,6 +149,18 @@ def test_each_effort_of_a_model_has_a_length_of_its_own_and_its_prompts_in_commo
     assert (found["openai/big@high"].answers, found["openai/big"].answers) == (20, 0)
 
 
+def test_an_effort_that_is_asked_of_a_plain_model_is_expected_to_take_what_it_took():
+    thought = estimates(tallied(answer(effort="high", output_tokens=4_000), times=200), tallied(answer(), times=200))
+    body = b'{"model":"auto","reasoning_effort":"high","messages":[{"role":"user","content":"hello"}]}'
+
+    def output(body: bytes) -> int:
+        route = dataclasses.replace(ROUTE, candidates=("openai/big",))
+        return decide(route, chat(body), MARKET, Signals(now=NOW, estimates=thought)).candidates[0].expected.output
+
+    assert output(body) > 3_500
+    assert output(body.replace(b'"reasoning_effort":"high",', b"")) < 500
+
+
 def test_the_cached_share_is_that_of_the_route_and_not_of_warm_conversations():
     found = tallied(answer(input_tokens=50, cached_input_tokens=50), times=20)
     warm = tallied(answer(input_tokens=0, cached_input_tokens=100, decision='{"warm":{"model":"m"}}'), times=500)
@@ -195,19 +208,29 @@ def test_a_floor_on_average_has_a_bar_once_it_is_sure_and_a_floor_for_each_reque
     assert estimates(sure)["openai/small"].bars == {}
 
 
-def test_a_model_below_a_floor_on_average_serves_when_its_graded_answers_reach_it():
+def test_a_floor_on_average_is_kept_by_graded_answers_where_the_score_alone_is_below_it():
+    """Sixty of sixty right: 95 % is sure, while the score, which the prior of 60 holds back, is 90."""
+    route = dataclasses.replace(AVERAGE, floors={"overall": 95.0})
+    seen = estimates(graded(1.0, 60, "openai/small", 60.0), route=route)
+    assert seen["openai/small"].scores == {"overall": 90.0}
+
+    def able(route: Route) -> list[str]:
+        return [one.model.id for one in decide(route, chat(), MARKET, Signals(now=NOW, estimates=seen)).candidates]
+
+    assert able(route) == ["openai/small"]
+    assert able(dataclasses.replace(route, floor_means=FloorMeaning.REQUEST)) == []
+    assert able(under(route, Terms(floor=95.0), NO_WORDS, may_loosen=True)) == []
+
+
+def test_answers_that_are_expected_below_the_bar_are_left_out_though_above_the_floor():
     grades: Tallies = {}
-    merge(grades, graded(1.0, 48, "openai/small", 60.0))
-    merge(grades, graded(0.0, 6, "openai/small", 60.0))
-    learned = Learned()
-    learned.add(grades)
-    of = world(AVERAGE)
-
-    def first(**signals) -> str:
-        return decide(AVERAGE, chat(), of.market, Signals(now=NOW, **signals)).candidates[0].model.id
-
-    assert first() == "openai/big"  # 60 is below 75
-    assert first(estimates=learned.estimates(AVERAGE, "overall", of)) == "openai/small"
+    merge(grades, graded(1.0, 100, expected=90.0))
+    merge(grades, graded(0.5, 100, expected=77.0))
+    (found,) = estimates(grades, route=AVERAGE).values()
+    assert found.bars == {"overall": 90.0}
+    told = msgspec.structs.replace(found, scores={"overall": 77.0})
+    (drop, *_) = decide(AVERAGE, chat(), MARKET, Signals(now=NOW, estimates={"openai/big": told})).drops
+    assert drop.reason == "overall quality 77; graded answers average 75 only where 90 is expected"
 
 
 def test_the_strictest_floor_of_the_rules_that_may_hold_decides_a_bar():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.core.candidate import Estimate, Held, Signals, Warm
 from gateway.core.catalog import EFFORTS, Capability
-from gateway.core.decided import THE_SAME, look_back, render_past
+from gateway.core.decided import THE_SAME, Known, look_back, render_past
 from gateway.core.errors import GatewayError
 from gateway.core.market import Market
 from gateway.core.money import Nano
@@ -164,6 +164,10 @@ def test_a_past_decision_is_told_with_the_moment_it_was_made_in():
         assert told in said
 
 
+def test_what_was_known_of_a_model_is_told_by_name_and_all_of_it():
+    assert Known.__struct_fields__ == Estimate.__struct_fields__
+
+
 def test_what_differs_is_said_by_its_name():
     rows = past_of(QUESTION, WORLD)
     dearer = PriceBook([price("openai/big", "1", "2"), price("deepseek/flash", "1", "2")])
@@ -185,6 +189,7 @@ def test_a_decision_that_cannot_be_made_again_says_why_and_is_told_from_its_rows
     (old,) = past_of(QUESTION, WORLD)
     old = msgspec.structs.replace(old, decision="")
     assert look_back([old], None, "not possible: x", "then").moment is None
+    assert look_back([ONE], None, "not possible: x", "then").candidates == []
 
 
 def test_attempts_are_told_with_what_was_expected_and_what_they_cost():
