@@ -53,7 +53,8 @@ estimates = st.builds(
 )  # fmt: skip
 signals = st.builds(
     Signals, now=st.integers(0, 300 * 86_400 * 10**6).map(lambda us: START + timedelta(microseconds=us)),
-    seed=st.integers(0, 2**48 - 1), unhealthy=st.dictionaries(st.sampled_from(NAMES), st.text(max_size=9), max_size=2),
+    seed=st.integers(0, 2**48 - 1),
+    unhealthy=st.dictionaries(st.sampled_from(tuple(MODELS)), st.text(max_size=9), max_size=2),
     used_percent=st.integers(0, 120), kinds=st.dictionaries(st.sampled_from(KINDS), st.floats(0.01, 1), max_size=3),
     estimates=st.dictionaries(st.sampled_from(NAMES), estimates, max_size=4),
     warm=st.none() | st.builds(
