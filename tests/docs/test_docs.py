@@ -17,7 +17,6 @@ from gateway import reloading, server
 from gateway.admin import keys
 from gateway.cli import COMMANDS
 from gateway.config import json_schema, load, reload
-from gateway.config.words import KINDS
 from gateway.core import conversation, request, retry, routing
 from gateway.core.records import LOST
 from gateway.core.route import Timeouts
@@ -26,6 +25,7 @@ from gateway.core.world import ServerSettings
 from gateway.finance import focus, invoice
 from gateway.finance.layout import plain
 from gateway.finance.layouts import LAYOUTS
+from gateway.kinds.shipped import SHIPPED, kind_names
 from gateway.policies import POLICIES
 from gateway.proxy import chat, exchange, faults, health, reply, settle
 from gateway.proxy.metrics import Metrics
@@ -227,7 +227,8 @@ def test_every_header_of_ours_is_documented_and_none_that_is_not_sent():
 def test_every_term_of_a_request_every_policy_and_every_kind_is_told():
     assert {name.encode() for name in CONFIGURATION.rows("Request headers")} == set(HEADERS)
     assert set(CONFIGURATION.rows("policies")) == set(POLICIES)
-    assert [kind for kind in KINDS if f"`{kind}`" not in CONFIGURATION.section("kinds and floors")] == []
+    kinds = kind_names(SHIPPED.read_bytes())
+    assert [kind for kind in kinds if f"`{kind}`" not in CONFIGURATION.section("kinds and floors")] == []
 
 
 def test_every_outcome_of_an_attempt_is_explained():
