@@ -1,4 +1,4 @@
-"""Words of routes.yaml that are data of other rooms, where a caller of `load` does not hand them in."""
+"""Words of routes.yaml that stand in no other room."""
 
 from __future__ import annotations
 

@@ -19,10 +19,14 @@ from gateway.cli import COMMANDS
 from gateway.config import json_schema, load, reload
 from gateway.core import conversation, request, retry, routing
 from gateway.core.records import LOST
+from gateway.core.route import Timeouts
+from gateway.core.terms import HEADERS
 from gateway.core.world import ServerSettings
 from gateway.finance import focus, invoice
 from gateway.finance.layout import plain
 from gateway.finance.layouts import LAYOUTS
+from gateway.kinds.shipped import SHIPPED, kind_names
+from gateway.policies import POLICIES
 from gateway.proxy import chat, exchange, faults, health, reply, settle
 from gateway.proxy.metrics import Metrics
 from gateway.stores import circuits, gate, key_table, redis_cache, upkeep, warmth
@@ -40,7 +44,8 @@ SECTIONS = {
     "ProviderKeys": "providers", "ModelKeys": "models", "QualityKeys": "quality", "PricesKeys": "prices",
     "RefreshKeys": "refresh", "PriceKeys": "price rows", "RatesKeys": "rates", "ContextTierKeys": "context_tiers",
     "ServiceTierKeys": "service_tiers", "WindowKeys": "windows", "HolidaysKeys": "holidays", "CoversKeys": "covers",
-    "BudgetKeys": "budgets", "LimitKeys": "limits", "StepDownKeys": "step_down",
+    "BudgetKeys": "budgets", "LimitKeys": "limits", "StepDownKeys": "step_down", "WhenKeys": "when",
+    "EffortKeys": "efforts",
 }  # fmt: skip
 """Where docs/configuration.md holds the table of each mapping of routes.yaml."""
 
@@ -115,7 +120,7 @@ def test_every_default_of_the_schema_is_the_one_in_the_table(shape):
 
 def test_the_defaults_that_the_code_fills_in_are_those_in_the_tables():
     for key, row in CONFIGURATION.rows("timeouts").items():
-        assert row[0] == f"{getattr(routing.Timeouts(), key.removesuffix('_s')):g}"
+        assert row[0] == f"{getattr(Timeouts(), key.removesuffix('_s')):g}"
     server, rows = ServerSettings(), CONFIGURATION.rows("server")
     assert rows["max_body_mib"][0] == str(server.max_body_bytes // 2**20)
     assert rows["max_concurrency"][0] == str(server.max_concurrency)
@@ -219,6 +224,13 @@ def test_every_header_of_ours_is_documented_and_none_that_is_not_sent():
     assert sent == told
 
 
+def test_every_term_of_a_request_every_policy_and_every_kind_is_told():
+    assert {name.encode() for name in CONFIGURATION.rows("Request headers")} == set(HEADERS)
+    assert set(CONFIGURATION.rows("policies")) == set(POLICIES)
+    kinds = kind_names(SHIPPED.read_bytes())
+    assert [kind for kind in kinds if f"`{kind}`" not in CONFIGURATION.section("kinds and floors")] == []
+
+
 def test_every_outcome_of_an_attempt_is_explained():
     rejected = set(re.findall(r"`([a-z_]+)`", LIFE.section("8. The record").partition("Outcomes of an attempt")[0]))
     explained = set(LIFE.rows("8. The record"))
@@ -254,7 +266,7 @@ def test_every_reason_to_drop_a_candidate_is_named():
     made = (node for node in sources() if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Drop")
     drops = set.union(*(texts(ast.walk(node.args[1])) for node in made))
 
-    assert len(drops) == 10
+    assert len(drops) == 11
     assert [code for code in drops if f"| `{code}` |" not in LIFE.section("3. The decision")] == []
 
 
