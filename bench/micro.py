@@ -23,7 +23,9 @@ from gateway.config import Loaded, load
 from gateway.core.cachekey import cache_key
 from gateway.core.candidate import Signals
 from gateway.core.catalog import Model
+from gateway.core.contracts import TallyStore
 from gateway.core.conversation import fingerprint, read_conversation
+from gateway.core.learning import learn
 from gateway.core.money import Nano
 from gateway.core.records import SpendRecord, State, UsageSource
 from gateway.core.request import ChatRequest, parse_chat
@@ -31,6 +33,7 @@ from gateway.core.route import Route
 from gateway.core.routing import decide
 from gateway.core.sse import StreamScanner
 from gateway.dialects import DIALECTS
+from gateway.proxy.learner import Learner
 from gateway.proxy.metrics import Metrics
 
 ROUTES = Path(__file__).resolve().parent / "routes.yaml"
@@ -139,6 +142,17 @@ def steps() -> Iterator[tuple[str, Callable[[], object]]]:
     record, metrics = SpendRecord(**RECORD), Metrics("micro")
     yield "SpendRecord, created", lambda: SpendRecord(**RECORD)
     yield "Metrics.record", lambda: metrics.record(record, final=True)
+
+    answered = msgspec.structs.replace(record, decision='{"config":"micro"}', prompt_bytes=100)
+    learner = Learner(_Unused(), lambda: loaded.world, lambda: False, lambda: record.at_us)
+    yield "Learner.observe, a record", lambda: learner.observe(answered)
+    many = [answered] * 1_000
+    yield "learn, 1,000 records of streams (in the learner's thread)", lambda: learn(many)
+    yield "Learner.estimates, looked up", lambda: learner.estimates(four, "overall")
+
+
+class _Unused(TallyStore):
+    """No round is made here."""
 
 
 def timed(step: Callable[[], object], repeats: int) -> tuple[float, float]:

@@ -18,18 +18,16 @@ from gateway.admin.api import AdminParts, SpendQuestion, create_api
 from gateway.admin.config import ConfigParts
 from gateway.admin.feedback import FeedbackParts
 from gateway.admin.keys import KeyParts
-from gateway.config import Loaded, Reloader, Standing, read_texts, teams_of
-from gateway.core.candidate import Signals
+from gateway.config import Loaded, Reloader, Standing, kinds_file, read_texts, teams_of
 from gateway.core.contracts import Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation, explain
-from gateway.core.question import Question, answer
+from gateway.core.question import answer
 from gateway.core.request import parse_chat
-from gateway.core.routing import likeliest
 from gateway.core.world import Caller, key_digest
 from gateway.proxy.admission import Admissions
 from gateway.proxy.affinity import Affinity
-from gateway.proxy.chat import ChatEndpoint, Parts, find_route
+from gateway.proxy.chat import ChatEndpoint, Parts
 from gateway.proxy.clock import made_within, now_us, ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
 from gateway.proxy.health import Health
@@ -59,6 +57,7 @@ from .past import Keeping, past_decision
 from .reloading import config_parts
 from .settings import VERSION, Settings, StartError
 from .shared import Shared, cache_secret, checked, open_ledger, opened
+from .tasks import TaskKinds
 
 log = logging.getLogger("gateway")
 
@@ -142,7 +141,8 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         keys = KeyTable(ledger.engine, now_us)
         await keys.start()
         stack.push_async_callback(keys.close)
-        moment = Moment(health, admissions, learner, affinity, lambda _: {})
+        kinds = TaskKinds(kinds_file(settings.env))
+        moment = Moment(health, admissions, learner, affinity, kinds.shares)
         parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, moment, metrics, keys)
         circuits.start()
         await learner.start()
@@ -153,9 +153,9 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         said = banner(settings, loaded, shared.store_says, ledger_says)
         keeping = Keeping(ledger.engine)
         stack.push_async_callback(keeping.close)
-        config = ConfigInForce(loaded, parts, books, keeping, settings)
+        config = ConfigInForce(loaded, parts, books, keeping, kinds, settings)
         gateway = Gateway(chat, said, config, books, ledger, chat, metrics)
-        _wire_gauges(metrics, gateway, parts, cache)
+        _wire_gauges(metrics, gateway, parts, learner, cache)
         if shared.supervisor is None:
             reloader = _own_reloader(gateway, settings, shared)
             reloader.start()
@@ -224,15 +224,11 @@ def _admin_parts(
         if not any(key is not None and secrets.compare_digest(given, key_digest(key)) for key in keys):
             raise GatewayError(Blame.CALLER, 401, told=f"this needs {names} as a bearer key", code="invalid_api_key")
 
-    def explain_now(body: bytes) -> Explanation:
-        world, request = parts.live.world, parse_chat(body)
-        route = find_route(world, world.keyless, request.model)
-        kind = likeliest(route.kind, {})[0][0]
-        signals = Signals(
-            now=datetime.now(UTC), unhealthy=parts.health.unhealthy(), estimates=learner.estimates(route, kind)
-        )
-        decision = answer(Question(route, request, world.keyless, signals), world)
-        return explain(decision, request, world.market, learner.lengths(route, kind))
+    async def explain_now(scope: Scope, body: bytes) -> Explanation:
+        world = parts.live.world
+        question = await gateway.chat.question(scope, parse_chat(body), world.keyless, world, now_us())
+        decision = answer(question, world)
+        return explain(decision, question.request, world.market, learner.lengths(question.route, decision.kind))
 
     def graded(caller: Caller, decision: str, score: float, kind: str | None) -> Feedback:
         return give_feedback(
@@ -283,7 +279,7 @@ def _admin_parts(
     )
 
 
-def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisCache) -> None:
+def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, learner: Learner, cache: RedisCache) -> None:
     """What is read at scrape time instead of being counted."""
 
     metrics.config = lambda: parts.live.world.version
@@ -292,4 +288,6 @@ def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisC
     metrics.ledger_pending = lambda: parts.settler.pending + gateway.books.accounts.waiting
     metrics.ledger_failures = lambda: parts.settler.failures
     metrics.store_errors = lambda: cache.errors.total() + gateway.books.accounts.failures
+    metrics.learning_pending = lambda: learner.pending
+    metrics.learning_failures = lambda: learner.failures
     metrics.in_flight = lambda: gateway.chat.in_flight

@@ -62,7 +62,7 @@ class AdminParts:
     authenticate: Callable[[Any], Caller]  # Any: an ASGI scope
     authorise_admin: Callable[[Any], None]
     authorise_metrics: Callable[[Any], None]
-    explain: Callable[[bytes], Explanation]
+    explain: Callable[[Any, bytes], Awaitable[Explanation]]
     spend: Callable[[SpendQuestion], bytes]
     metrics: Callable[[], Awaitable[bytes]]
     metrics_type: str
@@ -187,7 +187,7 @@ def _install_admin(api: FastAPI, parts: AdminParts) -> None:
     @api.post("/admin/explain", tags=["admin"], dependencies=guarded)
     async def explain(request: Request) -> Response:
         """How a chat request would be routed now; nothing is sent. The body is a chat-completions body."""
-        return _Out(parts.explain(await request.body()))
+        return _Out(await parts.explain(request.scope, await request.body()))
 
 
 async def _asked(ask: Callable[[Asked], Found], about: Asked) -> Found:

@@ -7,6 +7,7 @@ instant comes in.
 """
 
 from .kept import keep, restore
+from .kinds import kinds_file
 from .known import KNOWN_DRIFT, load_known
 from .leaves import is_name
 from .load import (
@@ -48,6 +49,7 @@ __all__ = [
     "is_name",
     "json_schema",
     "keep",
+    "kinds_file",
     "load",
     "load_known",
     "load_teams",

@@ -30,6 +30,7 @@ class _Kept(msgspec.Struct):
     routes: tuple[str, str]
     reviewed: tuple[str, str] | None
     modes: dict[str, Mode]
+    kinds: tuple[str, ...]
 
 
 _decode = msgspec.json.Decoder(_Kept).decode
@@ -43,6 +44,7 @@ def keep(loaded: Loaded) -> bytes:
         routes=_written(texts.routes),
         reviewed=None if texts.reviewed is None else _written(texts.reviewed),
         modes=dict(loaded.modes),
+        kinds=loaded.kinds,
     )
     return zlib.compress(msgspec.json.encode(kept), 9)
 
@@ -63,7 +65,7 @@ def restore(content: bytes, version: str, at: datetime) -> World:
         routes=_text(kept.routes),
         reviewed=None if kept.reviewed is None else _text(kept.reviewed),
     )
-    return replace(rebuilt(texts, modes, at=at), version=version)
+    return replace(rebuilt(texts, modes, at=at, kinds=kept.kinds), version=version)
 
 
 def _written(text: Text) -> tuple[str, str]:

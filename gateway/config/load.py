@@ -20,6 +20,7 @@ from gateway.policies import POLICIES
 
 from .catalogue import build_catalogue
 from .files import File
+from .kinds import kinds_file, names_in
 from .mistakes import ConfigError, Mistake
 from .modes import Mode, off_reasons, provider_modes
 from .prices import build_prices
@@ -31,7 +32,6 @@ from .shape_book import BookFile, Keys, ReviewedFile
 from .source import Source, Text
 from .teams import build_callers, build_teams
 from .warn import find_warnings
-from .words import KINDS
 
 Shape = TypeVar("Shape", bound=Keys)
 
@@ -73,7 +73,7 @@ class Loaded:
     modes: Mapping[str, Mode]
     texts: Texts
     refresh: Refresh | None = None
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[str, ...] = ()
 
 
 def load(
@@ -82,13 +82,12 @@ def load(
     *,
     now: datetime,
     pricebook: Path = PRICEBOOK,
-    kinds: Collection[str] = KINDS,
 ) -> Loaded:
     """Read the price book and a routes.yaml (None: the one in the working directory), and build what they say.
 
     Raises ConfigError with every mistake found.
     """
-    return build(read_texts(routes_path, pricebook=pricebook), env, now=now, kinds=kinds)
+    return build(read_texts(routes_path, pricebook=pricebook), env, now=now)
 
 
 def read_texts(routes_path: Path | None, *, pricebook: Path = PRICEBOOK) -> Texts:
@@ -121,17 +120,16 @@ def _refresh(routes: Text) -> Refresh | None:
     return Refresh(Path(routes.name).parent / keys.refresh.file, keys.refresh.every_s)
 
 
-def build(texts: Texts, env: Mapping[str, str], *, now: datetime, kinds: Collection[str] = KINDS) -> Loaded:
-    """Texts and environment -> a world. Reads nothing.
+def build(texts: Texts, env: Mapping[str, str], *, now: datetime) -> Loaded:
+    """Texts and environment -> a world. Of files it reads the one of task kinds only, once.
 
     env: the environment, for provider keys, team keys and base URLs. now: aware; what is near its end then is warned
-    about, and holidays that end too soon are refused. kinds: the task kinds that requests are told apart by.
-    Raises ConfigError with every mistake found.
+    about, and holidays that end too soon are refused. Raises ConfigError with every mistake found.
     """
-    return _build(texts, env, now=now, kinds=kinds)
+    return _build(texts, env, now=now, kinds=names_in(kinds_file(env)))
 
 
-def rebuilt(texts: Texts, modes: Mapping[str, Mode], *, at: datetime) -> World:
+def rebuilt(texts: Texts, modes: Mapping[str, Mode], *, at: datetime, kinds: Collection[str]) -> World:
     """The world that these texts made at an earlier instant, without the environment of then: it has no callers.
 
     Its base URLs are none, and its version is another. Raises ConfigError for what is no longer understood.
@@ -141,7 +139,7 @@ def rebuilt(texts: Texts, modes: Mapping[str, Mode], *, at: datetime) -> World:
     routes = _file(Source(*texts.routes), RoutesFile)
     keys = [*(book.keys.provider for book in books), *(() if routes is None else routes.keys.providers.values())]
     env = {one.base_url_env: _NOWHERE for one in keys if one.base_url_env}
-    return _build(texts, env, now=at, kinds=KINDS, modes=modes).world
+    return _build(texts, env, now=at, kinds=kinds, modes=modes).world
 
 
 def _build(

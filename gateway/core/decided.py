@@ -215,7 +215,8 @@ def _signals(moment: Moment) -> list[str]:
         lines.append(f"it seemed to be: {', '.join(f'{kind} {share:.0%}' for kind, share in shares)}")
     if moment.warm is not None:
         held = ", and had to stay there" if moment.warm.locked else ""
-        lines.append(f"{moment.warm.tokens:,} tokens of it were warm at {moment.warm.model}{held}")
+        lines.append(f"{moment.warm.prompt_bytes:,} bytes of it were warm at {moment.warm.model}{held}")
+        lines += [f"{one.prompt_bytes:,} bytes of it were warm at {one.model}" for one in moment.warm.others]
     lines += [f"{model} was set aside: {why}" for model, why in moment.unhealthy.items()]
     lines += [f"{model} was known by {one.answers} answers: {one.output_tokens} tokens of output,"
               f" {one.tokens_per_byte} tokens per byte, {one.cached_share:.1%} cached"

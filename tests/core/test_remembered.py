@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.candidate import Estimate, Signals, Warm
+from gateway.core.candidate import Estimate, Held, Signals, Warm
 from gateway.core.catalog import EFFORTS, Capability
 from gateway.core.decided import THE_SAME, look_back, render_past
 from gateway.core.errors import GatewayError
@@ -53,10 +53,17 @@ estimates = st.builds(
 )  # fmt: skip
 signals = st.builds(
     Signals, now=st.integers(0, 300 * 86_400 * 10**6).map(lambda us: START + timedelta(microseconds=us)),
-    seed=st.integers(0, 2**48 - 1), unhealthy=st.dictionaries(st.sampled_from(NAMES), st.text(max_size=9), max_size=2),
+    seed=st.integers(0, 2**48 - 1),
+    unhealthy=st.dictionaries(st.sampled_from(tuple(MODELS)), st.text(max_size=9), max_size=2),
     used_percent=st.integers(0, 120), kinds=st.dictionaries(st.sampled_from(KINDS), st.floats(0.01, 1), max_size=3),
     estimates=st.dictionaries(st.sampled_from(NAMES), estimates, max_size=4),
-    warm=st.none() | st.builds(Warm, model=st.sampled_from(NAMES), tokens=st.integers(0, 50_000), locked=st.booleans()),
+    warm=st.none() | st.builds(
+        Warm, model=st.sampled_from(NAMES), prompt_bytes=st.integers(0, 200_000), locked=st.booleans(),
+        own_from=st.integers(0, 9), until_us=st.integers(0, 2**50),
+        others=st.lists(
+            st.builds(Held, st.sampled_from(NAMES), st.integers(0, 200_000), st.integers(0, 2**50)), max_size=2
+        ).map(tuple),
+    ),
 )  # fmt: skip
 needs = st.frozensets(st.sampled_from([Capability.VISION, Capability.TOOLS]), max_size=2)
 requests = st.builds(
@@ -151,7 +158,7 @@ def test_a_past_decision_is_told_with_the_moment_it_was_made_in():
     assert past.moment.estimates["deepseek/flash"].answers == 9
     said = render_past(past)
     for told in ("the same", "openai/big was set aside: 5 faults in a row",
-                 "500 tokens of it were warm at deepseek/flash", "it seemed to be: code 75%, chat 25%",
+                 "500 bytes of it were warm at deepseek/flash", "it seemed to be: code 75%, chat 25%",
                  "deepseek/flash was known by 9 answers: 120 tokens of output",
                  "40 % of its fullest budget was used", "cost $0.000386400"):  # fmt: skip
         assert told in said

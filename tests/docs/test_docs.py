@@ -17,15 +17,15 @@ from gateway import reloading, server
 from gateway.admin import keys
 from gateway.cli import COMMANDS
 from gateway.config import json_schema, load, reload
-from gateway.core import conversation, request, routing
+from gateway.core import conversation, request, retry, routing
 from gateway.core.records import LOST
 from gateway.core.world import ServerSettings
 from gateway.finance import focus, invoice
 from gateway.finance.layout import plain
 from gateway.finance.layouts import LAYOUTS
-from gateway.proxy import chat, health, settle
+from gateway.proxy import chat, exchange, faults, health, reply, settle
 from gateway.proxy.metrics import Metrics
-from gateway.stores import gate, key_table, redis_cache, upkeep, warmth
+from gateway.stores import circuits, gate, key_table, redis_cache, upkeep, warmth
 from gateway.stores.question import DIMENSIONS
 from gateway.workers import line, patience, supervisor
 from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, ROUTING
@@ -270,6 +270,17 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (LIFE, f"After {health.FAULTS_TO_OPEN} faults in a row a model is set aside for {health.FIRST_PAUSE_S:g} s"),
         (LIFE, f"doubling up to {health.LONGEST_PAUSE_S:g} each time it happens again"),
         (LIFE, f"401 and 402 set the whole provider aside for {health.CREDENTIALS_PAUSE_S:g} seconds"),
+        (LIFE, f"of its recent outcomes (about {health.RECENT})"),
+        (LIFE, f"for up to {health.PROBE_S:g} seconds more, until that one has been answered"),
+        (LIFE, f"every {circuits.EVERY_S:g} seconds each tells through Redis what has changed"),
+        (LIFE, f"in the last {retry.SPAN_S} seconds {retry.RETRIES_PERCENT} % may be"),
+        (LIFE, f"retries, and {retry.RETRIES_PER_S} a second in any case"),
+        (LIFE, f"up to {retry.FIRST_PAUSE_S * 1e3:g} ms, doubling to {retry.LONGEST_PAUSE_S * 1e3:g} ms"),
+        (LIFE, f"is read for up to {exchange.REST_S:g} seconds more"),
+        (LIFE, f"Usage may come up to {exchange.USAGE_GRACE_S:g} second after the finish reason"),
+        (LIFE, f"the comment `: keep-alive` every {reply.KEEP_ALIVE_S:g} seconds"),
+        (LIFE, f"of more than {faults.MAX_ANSWER_BYTES // 2**20} MiB is given up"),
+        (LIFE, f"It takes {reply.WATCH_AFTER_S * 1e3:g} ms from the beginning until leaving is noticed"),
         (LIFE, f"{redis_cache.CONNECT_TIMEOUT_S:g} seconds to connect and {redis_cache.TIMEOUT_S:g} to answer"),
         (LIFE, f"plus {request.IMAGE_TOKENS:,} tokens for each image or file"),
         (LIFE, f"`n` may be {request.MOST_CHOICES} at most, an output limit {request.MOST_TOKENS:,}"),
