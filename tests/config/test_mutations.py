@@ -122,3 +122,27 @@ def test_aliases_of_aliases_are_refused(folder, depth, width):
 
     with pytest.raises(ConfigError, match=r"routes.yaml:\d+:\d+: more than 200000 values"):
         load(routes, KEYS, now=NOW, pricebook=BOOK)
+
+
+BROKE_US = {
+    "a key that is called like a mark of the checks": (
+        "routes:\n  auto: {policy: best, candidates: [big]}\n<rows>: 1\n",
+        "routes.yaml:3:1: unknown key '<rows>' in the file",
+    ),
+    "one word in the place of a list, and a wrong one": (
+        'routes:\n  auto: {policy: best, candidates: [big], when: [{kind: "23:59"}]}\n',
+        "routes.yaml:2:",
+    ),
+    "one word in the place of a list of conditions": (
+        'routes:\n  auto:\n    policy: best\n    candidates: [big]\n    when: {kind: "23:59-24:60"}\n',
+        "routes.yaml:5:",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), BROKE_US.values(), ids=BROKE_US)
+def test_what_was_a_crash_once_is_a_mistake_in_its_place(folder, text, said):
+    routes = folder / "routes.yaml"
+    routes.write_text(text)
+
+    assert any(said in str(one) for one in mistakes_of(routes, BOOK))
