@@ -11,7 +11,7 @@ export LITELLM_LOCAL_MODEL_COST_MAP := True
 bin := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types imports deploy-check bench chaos schema dashboards lock clean venv venv-dev
+.PHONY: help run demo test check lint types imports deploy-check bench chaos learn kinds eval-routing schema dashboards lock clean venv venv-dev
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,19 @@ bench: venv-dev ## side by side with other gateways; BENCH_ARGS=--quick for a sh
 chaos: venv-dev ## workers killed, stores taken away, under load; ARGS="kill --times 20" for a part
 	@scripts/test-services.sh
 	@PATH="$$PATH:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)" $(bin)/python -m tests.chaos $(ARGS)
+
+learn: venv-dev ## train task kinds: make learn DATA=prompts.jsonl OUT=kinds.bin; TEST=other.jsonl
+	@$(bin)/python -m learn --data "$(DATA)" --out "$(OUT)" $(if $(TEST),--test "$(TEST)") $(ARGS)
+
+kinds: venv-dev ## train the task kinds that ship, from seed prompts
+	@mkdir -p build
+	@$(bin)/python -m learn.seed --out build/seed.jsonl
+	@$(bin)/python -m learn --data build/seed.jsonl --out gateway/kinds/kinds.v1.bin --test learn/held_out.jsonl \
+	  --strength 3 --least-posterior 0.5 --from "learn/seed.py and learn/by_hand.jsonl" $(ARGS)
+
+eval-routing: DATA = ../shared/data/routing
+eval-routing: venv-dev ## what routing on task kinds saves, on graded answers: DATA=folder or file
+	@$(bin)/python -m learn.evaluate --data "$(DATA)" $(ARGS)
 
 schema: venv ## write routes.schema.json, for editors
 	@$(bin)/python -m gateway schema >routes.schema.json.new

@@ -28,7 +28,7 @@ from gateway.config import SHIPPED_ROUTES, load
 from gateway.core.candidate import Candidate, Signals
 from gateway.core.catalog import AUTO, Model
 from gateway.core.estimates import Learned
-from gateway.core.learning import DAY_US, Tallies, learn
+from gateway.core.learning import DAY_US, Tallies, learn, merge, weighted
 from gateway.core.money import Nano, usd
 from gateway.core.pricing import Usage
 from gateway.core.question import Question, answer
@@ -164,14 +164,14 @@ def lived(month: Month, world: World, seed: int) -> Outcome:
     for number, case in enumerate(month.cases):
         if (case.at - learned_at).total_seconds() >= LEARNED_EVERY_S:
             learned_at = case.at
-            learned = Learned(int(case.at.timestamp()) * 1_000_000 // DAY_US)
-            learned.add(tallies.items())
+            learned = Learned()
+            learned.add(weighted(tallies, int(case.at.timestamp()) * 1_000_000 // DAY_US))
             estimates = {kind: learned.estimates(route, kind, world) for kind in KINDS}
         question, decision = decided(case, dice.getrandbits(48), estimates.get(case.kind, {}), world)
         first = decision.candidates[0]
         spent += bill(first, case)
         chosen[first.model.id] = chosen.get(first.model.id, 0) + 1
-        learn(booked(case, first, question, decision, number), tallies)
+        merge(tallies, learn([booked(case, first, question, decision, number)]))
         score = expected_score(world.market.priors[first.model.id].scores, [(case.kind, 1.0)])
         below += score is None or score < FLOORS[case.kind]
         untaught = decided(case, 99, {}, world)[1].candidates

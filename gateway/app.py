@@ -16,19 +16,19 @@ from typing import Any
 
 from gateway.admin.api import AdminParts, SpendQuestion, create_api
 from gateway.admin.config import ConfigParts
+from gateway.admin.feedback import FeedbackParts
 from gateway.admin.keys import KeyParts
-from gateway.config import Loaded, Reloader, Standing, read_texts, teams_of
-from gateway.core.candidate import Signals
+from gateway.config import Loaded, Reloader, Standing, kinds_file, read_texts, teams_of
 from gateway.core.contracts import Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation, explain
+from gateway.core.question import answer
 from gateway.core.request import parse_chat
-from gateway.core.routing import decide
-from gateway.core.world import key_digest
+from gateway.core.world import Caller, key_digest
 from gateway.proxy.admission import Admissions
 from gateway.proxy.affinity import Affinity
-from gateway.proxy.chat import ChatEndpoint, Parts, find_route
-from gateway.proxy.clock import now_us, ticks_s
+from gateway.proxy.chat import ChatEndpoint, Parts
+from gateway.proxy.clock import made_within, now_us, ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
 from gateway.proxy.health import Health
 from gateway.proxy.keeper import Keeper
@@ -40,6 +40,7 @@ from gateway.proxy.reply import Receive, Reply, Scope, Send
 from gateway.proxy.settle import Booking
 from gateway.proxy.upstream import HttpUpstream
 from gateway.stores.circuits import SharedCircuits
+from gateway.stores.feedback import Feedback, give_feedback
 from gateway.stores.key_table import KeyTable
 from gateway.stores.learned import SqlTallies
 from gateway.stores.ledger import SqlLedger
@@ -52,13 +53,18 @@ from .accounting import Books, open_books
 from .banner import banner
 from .inforce import ConfigInForce, live_of, models_of
 from .keyring import Keyring
+from .past import Keeping, past_decision
 from .reloading import config_parts
 from .settings import VERSION, Settings, StartError
 from .shared import Shared, cache_secret, checked, open_ledger, opened
+from .tasks import TaskKinds
 
 log = logging.getLogger("gateway")
 
 CHAT_PATH = "/v1/chat/completions"
+
+JUST_MADE_S = 60.0
+"""So long after a decision nobody is told that there is none: its rows may be on their way into the ledger."""
 
 
 def _nothing() -> None:
@@ -135,7 +141,8 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         keys = KeyTable(ledger.engine, now_us)
         await keys.start()
         stack.push_async_callback(keys.close)
-        moment = Moment(health, admissions, learner, affinity, lambda _: {})
+        kinds = TaskKinds(kinds_file(settings.env))
+        moment = Moment(health, admissions, learner, affinity, kinds.shares)
         parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, moment, metrics, keys)
         circuits.start()
         await learner.start()
@@ -144,9 +151,11 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         stack.push_async_callback(affinity.close)
         chat = ChatEndpoint(parts)
         said = banner(settings, loaded, shared.store_says, ledger_says)
-        config = ConfigInForce(loaded, parts, books, settings)
+        keeping = Keeping(ledger.engine)
+        stack.push_async_callback(keeping.close)
+        config = ConfigInForce(loaded, parts, books, keeping, kinds, settings)
         gateway = Gateway(chat, said, config, books, ledger, chat, metrics)
-        _wire_gauges(metrics, gateway, parts, cache)
+        _wire_gauges(metrics, gateway, parts, learner, cache)
         if shared.supervisor is None:
             reloader = _own_reloader(gateway, settings, shared)
             reloader.start()
@@ -158,7 +167,7 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
             supervisor = shared.supervisor
             configs = config_parts(supervisor.reload, lambda: supervisor.standing)
             metrics.reloads = lambda: supervisor.standing.reloads
-        admin = _admin_parts(gateway, parts, settings, shared, configs)
+        admin = _admin_parts(gateway, parts, learner, settings, shared, configs)
         gateway.asgi = _front(chat, create_api(admin, version=VERSION))
         yield gateway
 
@@ -200,7 +209,7 @@ def _front(chat: ChatEndpoint, api: Callable[..., Any]) -> Callable[[Scope, Rece
 
 
 def _admin_parts(
-    gateway: Gateway, parts: Parts, settings: Settings, shared: Shared, configs: ConfigParts
+    gateway: Gateway, parts: Parts, learner: Learner, settings: Settings, shared: Shared, configs: ConfigParts
 ) -> AdminParts:
     admin_key, metrics_key = settings.get("GATEWAY_ADMIN_KEY"), settings.get("GATEWAY_METRICS_KEY")
 
@@ -215,11 +224,17 @@ def _admin_parts(
         if not any(key is not None and secrets.compare_digest(given, key_digest(key)) for key in keys):
             raise GatewayError(Blame.CALLER, 401, told=f"this needs {names} as a bearer key", code="invalid_api_key")
 
-    def explain_now(body: bytes) -> Explanation:
-        world, request = parts.live.world, parse_chat(body)
-        route = find_route(world, world.keyless, request.model)
-        signals = Signals(now=datetime.now(UTC), unhealthy=parts.health.unhealthy())
-        return explain(decide(route, request, world.market, signals), request, world.market)
+    async def explain_now(scope: Scope, body: bytes) -> Explanation:
+        world = parts.live.world
+        question = await gateway.chat.question(scope, parse_chat(body), world.keyless, world, now_us())
+        decision = answer(question, world)
+        return explain(decision, question.request, world.market, learner.lengths(question.route, decision.kind))
+
+    def graded(caller: Caller, decision: str, score: float, kind: str | None) -> Feedback:
+        return give_feedback(
+            gateway.ledger.engine, decision, team=caller.team, key_id=caller.key_id, score=score, kind=kind,
+            now_us=now_us(),
+        )  # fmt: skip
 
     def spend_json(asked: SpendQuestion) -> bytes:
         since, until = period(asked.since, asked.until)
@@ -259,10 +274,12 @@ def _admin_parts(
         readiness=readiness,
         keys=KeyParts(ring.create, ring.listed, ring.revoke, ring.rotate),
         configs=configs,
+        feedback=FeedbackParts(graded, lambda decision: made_within(decision, JUST_MADE_S)),
+        decision=lambda decision: past_decision(gateway.ledger.engine, decision),
     )
 
 
-def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisCache) -> None:
+def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, learner: Learner, cache: RedisCache) -> None:
     """What is read at scrape time instead of being counted."""
 
     metrics.config = lambda: parts.live.world.version
@@ -271,4 +288,6 @@ def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisC
     metrics.ledger_pending = lambda: parts.settler.pending + gateway.books.accounts.waiting
     metrics.ledger_failures = lambda: parts.settler.failures
     metrics.store_errors = lambda: cache.errors.total() + gateway.books.accounts.failures
+    metrics.learning_pending = lambda: learner.pending
+    metrics.learning_failures = lambda: learner.failures
     metrics.in_flight = lambda: gateway.chat.in_flight

@@ -12,25 +12,36 @@ from gateway.config import Loaded
 from gateway.core.contracts import Target
 from gateway.dialects import DIALECTS
 from gateway.proxy.chat import Live, Parts
+from gateway.proxy.clock import now_us
 
 from .accounting import Books
+from .past import Keeping
 from .settings import Settings
+from .tasks import TaskKinds
 
 
 class ConfigInForce:
     """`loaded`, and what of it the requests see: `parts.live`."""
 
-    def __init__(self, loaded: Loaded, parts: Parts, books: Books, settings: Settings) -> None:
+    def __init__(
+        self, loaded: Loaded, parts: Parts, books: Books, keeping: Keeping, kinds: TaskKinds, settings: Settings
+    ) -> None:
         self.loaded = loaded
         self._parts = parts
         self._books = books
+        self._keeping = keeping
+        self._kinds = kinds
         self._settings = settings
+        kinds.prepare(loaded.world)
+        keeping.remember_configuration(loaded, at_us=now_us())
 
     def take(self, loaded: Loaded, simulators: Mapping[str, str]) -> None:
         """From the next request on. simulators: base URLs by provider, empty while none is simulated."""
         live = live_of(loaded, self._settings, simulators)
+        self._kinds.prepare(loaded.world)
         self._books.follow(live.world, simulated=live.simulated)
         self.loaded, self._parts.live = loaded, live
+        self._keeping.remember_configuration(loaded, at_us=now_us())
 
 
 def live_of(loaded: Loaded, settings: Settings, simulators: Mapping[str, str]) -> Live:

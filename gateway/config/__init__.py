@@ -6,6 +6,8 @@ teams, rules. load ties them together; reload does it again while the gateway ru
 instant comes in.
 """
 
+from .kept import keep, restore
+from .kinds import kinds_file
 from .known import KNOWN_DRIFT, load_known
 from .leaves import is_name
 from .load import (
@@ -46,11 +48,14 @@ __all__ = [
     "did_you_mean",
     "is_name",
     "json_schema",
+    "keep",
+    "kinds_file",
     "load",
     "load_known",
     "load_teams",
     "read_texts",
     "render_mistakes",
     "render_warnings",
+    "restore",
     "teams_of",
 ]

@@ -20,6 +20,7 @@ from gateway.policies import POLICIES
 
 from .catalogue import build_catalogue
 from .files import File
+from .kinds import kinds_file, names_in
 from .mistakes import ConfigError, Mistake
 from .modes import Mode, off_reasons, provider_modes
 from .prices import build_prices
@@ -31,7 +32,6 @@ from .shape_book import BookFile, Keys, ReviewedFile
 from .source import Source, Text
 from .teams import build_callers, build_teams
 from .warn import find_warnings
-from .words import KINDS
 
 Shape = TypeVar("Shape", bound=Keys)
 
@@ -40,6 +40,7 @@ SHIPPED_ROUTES = Path(__file__).with_name("routes.yaml")
 """The routes.yaml that ships: in a checkout a link to the one at its root."""
 
 DEFAULT_ROUTES = Path("routes.yaml")
+_NOWHERE = "https://nowhere.invalid"
 _NO_ROUTES = f"no such file; name another, or begin with the shipped one: cp {SHIPPED_ROUTES} {{}}"
 
 
@@ -72,7 +73,7 @@ class Loaded:
     modes: Mapping[str, Mode]
     texts: Texts
     refresh: Refresh | None = None
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[str, ...] = ()
 
 
 def load(
@@ -81,13 +82,12 @@ def load(
     *,
     now: datetime,
     pricebook: Path = PRICEBOOK,
-    kinds: Collection[str] = KINDS,
 ) -> Loaded:
     """Read the price book and a routes.yaml (None: the one in the working directory), and build what they say.
 
     Raises ConfigError with every mistake found.
     """
-    return build(read_texts(routes_path, pricebook=pricebook), env, now=now, kinds=kinds)
+    return build(read_texts(routes_path, pricebook=pricebook), env, now=now)
 
 
 def read_texts(routes_path: Path | None, *, pricebook: Path = PRICEBOOK) -> Texts:
@@ -120,13 +120,37 @@ def _refresh(routes: Text) -> Refresh | None:
     return Refresh(Path(routes.name).parent / keys.refresh.file, keys.refresh.every_s)
 
 
-def build(texts: Texts, env: Mapping[str, str], *, now: datetime, kinds: Collection[str] = KINDS) -> Loaded:
-    """Texts and environment -> a world. Reads nothing.
+def build(texts: Texts, env: Mapping[str, str], *, now: datetime) -> Loaded:
+    """Texts and environment -> a world. Of files it reads the one of task kinds only, once.
 
     env: the environment, for provider keys, team keys and base URLs. now: aware; what is near its end then is warned
-    about, and holidays that end too soon are refused. kinds: the task kinds that requests are told apart by.
-    Raises ConfigError with every mistake found.
+    about, and holidays that end too soon are refused. Raises ConfigError with every mistake found.
     """
+    return _build(texts, env, now=now, kinds=names_in(kinds_file(env)))
+
+
+def rebuilt(texts: Texts, modes: Mapping[str, Mode], *, at: datetime, kinds: Collection[str]) -> World:
+    """The world that these texts made at an earlier instant, without the environment of then: it has no callers.
+
+    Its base URLs are none, and its version is another. Raises ConfigError for what is no longer understood.
+    """
+    sources = [Source(*text) for text in texts.books]
+    books = [file for source in sources if (file := _file(source, BookFile)) is not None]
+    routes = _file(Source(*texts.routes), RoutesFile)
+    keys = [*(book.keys.provider for book in books), *(() if routes is None else routes.keys.providers.values())]
+    env = {one.base_url_env: _NOWHERE for one in keys if one.base_url_env}
+    return _build(texts, env, now=at, kinds=kinds, modes=modes).world
+
+
+def _build(
+    texts: Texts,
+    env: Mapping[str, str],
+    *,
+    now: datetime,
+    kinds: Collection[str],
+    modes: Mapping[str, Mode] | None = None,
+) -> Loaded:
+    """modes: those of an earlier time, whose team keys nobody knows any more; None: as the environment has it."""
     book_sources = [Source(*text) for text in texts.books]
     routes_source = Source(*texts.routes)
     sources = [*book_sources, routes_source]
@@ -141,7 +165,8 @@ def build(texts: Texts, env: Mapping[str, str], *, now: datetime, kinds: Collect
         raise ConfigError(mistake for source in sources for mistake in source.mistakes)
     catalogue = build_catalogue(books, routes, env, kinds)
     prices = build_prices(books, routes, reviewed, catalogue.names, now)
-    modes = provider_modes(catalogue.providers, env)
+    past = modes is not None
+    modes = modes or provider_modes(catalogue.providers, env)
     market = Market(
         models=catalogue.models,
         providers=catalogue.providers,
@@ -154,7 +179,7 @@ def build(texts: Texts, env: Mapping[str, str], *, now: datetime, kinds: Collect
         market=market,
         routes=build_routes(routes, catalogue),
         direct=direct_routes(routes.keys.defaults, catalogue),
-        callers=build_callers(routes, teams, env),
+        callers={} if past else build_callers(routes, teams, env),
         server=_server(routes.keys.server),
         teams=teams,
         rules=build_rules(routes, catalogue),
@@ -164,7 +189,7 @@ def build(texts: Texts, env: Mapping[str, str], *, now: datetime, kinds: Collect
     mistakes = [mistake for source in sources for mistake in source.mistakes]
     if mistakes:
         raise ConfigError(mistakes)
-    warnings = find_warnings(books, routes, reviewed, world, modes, env, now)
+    warnings = () if past else find_warnings(books, routes, reviewed, world, modes, env, now)
     return Loaded(world, warnings, modes, texts, _refresh(texts.routes), tuple(kinds))
 
 

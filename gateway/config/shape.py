@@ -135,6 +135,9 @@ class RouteKeys(Keys):
     )
     baseline: ModelName | None = Field(default=None, description="The model that savings are counted against.")
     fallbacks: list[ModelName] = Field(default=[], description="Tried in this order when no candidate is left.")
+    explore_percent: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=0, description="For cheapest: requests that go to a candidate of which little is known, in percent."
+    )
     weights: dict[ModelName, Annotated[int, Field(ge=0, le=1_000_000)]] | None = Field(
         default=None, description="Shares by candidate, for the policy split only; 0 drains a model."
     )

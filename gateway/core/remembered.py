@@ -13,6 +13,7 @@ import msgspec
 
 from .candidate import Estimate, Signals, Warm
 from .catalog import Capability
+from .money import Nano
 from .question import Question, answer
 from .request import ChatRequest
 from .routing import Decision
@@ -78,6 +79,12 @@ def remember(question: Question, decision: Decision, config: str) -> str:
         warm=signals.warm,
     )  # fmt: skip
     return _encode(remembered).decode()
+
+
+def outline(decision: Decision) -> tuple[list[tuple[str, str, Nano, float | None]], list[tuple[str, str]]]:
+    """What came of a decision, as the ledger keeps it: candidates (model, price row, expected cost, quality), drops."""
+    candidates = [(one.model.id, one.price.id, one.expected_cost, one.score) for one in decision.candidates]
+    return candidates, [(drop.model, drop.code) for drop in decision.drops]
 
 
 def recall(text: str) -> Remembered:

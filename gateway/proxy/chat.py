@@ -138,7 +138,7 @@ class ChatEndpoint:
             arrival.scope, arrival.receive, limit=settings.max_body_bytes, deadline_s=settings.body_timeout_s
         )
         at_us = now_us()  # the prices of now, not of when a slow client began to send
-        question = await self._question(arrival.scope, parse_chat(body), caller, world, at_us)
+        question = await self.question(arrival.scope, parse_chat(body), caller, world, at_us)
         decision = answer(question, world)
         if not decision.candidates and question.signals.unhealthy:
             question = self._with_least_bad(question, decision, world.market)
@@ -163,7 +163,7 @@ class ChatEndpoint:
             whole=request.stream and route.delivery is Delivery.WHOLE,
         )
 
-    async def _question(self, scope: Scope, request: ChatRequest, caller: Caller, world: World, at_us: int) -> Question:
+    async def question(self, scope: Scope, request: ChatRequest, caller: Caller, world: World, at_us: int) -> Question:
         """Raises GatewayError for a route that is none, and for terms that cannot be had."""
         tags = tags_of(scope, request)
         route = find_route(world, caller, request.model)

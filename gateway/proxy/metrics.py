@@ -70,11 +70,13 @@ _MONEY: tuple[tuple[str, str, Callable[[Series], int]], ...] = (
 
 _LEVELS = (
     ("gateway_ledger_pending_rows", "Records that wait to be written."),
+    ("gateway_learning_pending", "Answers and tallies of them that the other workers have not been told of."),
     ("gateway_in_flight_requests", "Requests being served now."),
     ("gateway_workers", "Worker processes behind this port."),
 )
 _TOTALS = (
     ("gateway_ledger_failures_total", "Writes that the ledger refused."),
+    ("gateway_learning_failures_total", "Rounds in which what was learned could not be shared."),
     ("gateway_store_errors_total", "Errors of the cache's store."),
 )
 
@@ -106,6 +108,8 @@ class Metrics:
         ledger_pending: Callable[[], int] = _zero,
         ledger_failures: Callable[[], int] = _zero,
         store_errors: Callable[[], int] = _zero,
+        learning_pending: Callable[[], int] = _zero,
+        learning_failures: Callable[[], int] = _zero,
         in_flight: Callable[[], int] = _zero,
     ) -> None:
         self.version = version
@@ -116,6 +120,8 @@ class Metrics:
         self.ledger_pending = ledger_pending
         self.ledger_failures = ledger_failures
         self.store_errors = store_errors
+        self.learning_pending = learning_pending
+        self.learning_failures = learning_failures
         self.in_flight = in_flight
         self.counts = Counts()
         # Bound once: every request counts, and a method in between would cost it more than the counting.
@@ -128,10 +134,12 @@ class Metrics:
         """What this worker says of itself now. Its counts are the live ones: write the report before they move on."""
         totals: dict[str, Number] = {
             "gateway_ledger_failures_total": self.ledger_failures(),
+            "gateway_learning_failures_total": self.learning_failures(),
             "gateway_store_errors_total": self.store_errors(),
         }
         levels: dict[str, Number] = {
             "gateway_ledger_pending_rows": self.ledger_pending(),
+            "gateway_learning_pending": self.learning_pending(),
             "gateway_in_flight_requests": self.in_flight(),
             "gateway_workers": 1,
         }

@@ -44,6 +44,7 @@ routes:
     max_attempts: 2
     max_output_tokens: 500
     delivery: whole
+    explore_percent: 5
     when:
       - {kind: code, needs: [tools, vision], use: home}
       - kind: [maths, chat]

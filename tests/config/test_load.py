@@ -3,16 +3,17 @@
 import time
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from conffiles import BOOK, FULL, KEYS, MINIMAL, NOW, loaded
 
 from gateway.config import ConfigError, load, load_teams, teams_of
-from gateway.config.words import KINDS
 from gateway.core.budget import Rules
 from gateway.core.catalog import Capability, Provider
 from gateway.core.pricing import Usage
 from gateway.core.route import CacheRule, Delivery, FloorMeaning, Timeouts
 from gateway.core.world import KEYLESS_TEAM, Caller, ServerSettings, key_digest
+from gateway.kinds.shipped import SHIPPED, kind_names
 from gateway.policies import POLICIES
 
 
@@ -35,7 +36,7 @@ def test_a_route_is_what_its_keys_say(full):
     assert route.cache == CacheRule(60, 2048)
     assert route.timeouts == Timeouts(connect=1, first_token=20, between_tokens=3, total=50)
     assert route.max_attempts == 2
-    assert (route.floor_means, route.delivery) == (FloorMeaning.AVERAGE, Delivery.WHOLE)
+    assert (route.floor_means, route.delivery, route.explore_percent) == (FloorMeaning.AVERAGE, Delivery.WHOLE, 5)
 
 
 def test_a_route_takes_what_it_does_not_say_from_the_defaults(full):
@@ -100,19 +101,31 @@ def test_the_words_of_headers_are_the_policies_the_kinds_and_the_places(full):
     words = full.world.words
 
     assert words.policies == POLICIES
-    assert words.kinds == {*KINDS, "overall", "legal"}
+    assert words.kinds == {*kind_names(SHIPPED.read_bytes()), "overall", "legal"}
     assert words.places == {"US", "CN", "FR"}
 
 
-def test_the_kinds_that_requests_are_told_apart_by_are_handed_in(tmp_path):
-    path = tmp_path / "routes.yaml"
+def test_the_kinds_that_requests_are_told_apart_by_are_those_of_a_file(tmp_path):
+    path, kinds = tmp_path / "routes.yaml", tmp_path / "own.kinds"
     path.write_text(MINIMAL + "    kind: poems\n")
+    kinds.write_bytes(msgspec.msgpack.encode({"format": 1, "kinds": ["poems"]}))
 
-    world = load(path, {}, now=NOW, pricebook=BOOK, kinds=("poems",)).world
+    world = load(path, {"GATEWAY_KINDS": str(kinds)}, now=NOW, pricebook=BOOK).world
 
     assert world.words.kinds == {"poems", "overall", "code"}
     with pytest.raises(ConfigError, match="unknown task kind 'poems'"):
         load(path, {}, now=NOW, pricebook=BOOK)
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "No such file"), (b"{}", "no file of task kinds")])
+def test_a_file_of_kinds_that_is_none_is_named(tmp_path, content, told):
+    path, kinds = tmp_path / "routes.yaml", tmp_path / "own.kinds"
+    path.write_text(MINIMAL)
+    if content is not None:
+        kinds.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=told):
+        load(path, {"GATEWAY_KINDS": str(kinds)}, now=NOW, pricebook=BOOK)
 
 
 def test_without_an_organisation_there_is_a_default_one(tmp_path):

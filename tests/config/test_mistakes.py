@@ -70,6 +70,14 @@ ROUTES = {
         "policy: best\n    candidates: [big]\n    quality_floor: 50\n    floor_means: avrage  # <-",
         "'floor_means' in route 'auto' is 'avrage'; it is one of request, average; did you mean 'average'?",
     ),
+    "exploring where cost does not decide": (
+        "policy: best\n    candidates: [big]\n    explore_percent: 5  # <-",
+        "'explore_percent' is for the policy 'cheapest'; this route's policy is 'best'",
+    ),
+    "exploring with more than all requests": (
+        "policy: cheapest\n    candidates: [big]\n    explore_percent: 101  # <-",
+        "'explore_percent' in route 'auto' is 101; it must be 100 or less",
+    ),
     "an unknown delivery": (
         "policy: best\n    candidates: [big]\n    delivery: hole  # <-",
         "'delivery' in route 'auto' is 'hole'; it is one of stream, whole; did you mean 'whole'?",

@@ -6,9 +6,10 @@ import random
 import msgspec
 import pytest
 
+from gateway.core.budget import hold_amount, most_tokens
 from gateway.core.candidate import Estimate, Signals
 from gateway.core.estimates import Learned
-from gateway.core.learning import DAY_US, Key, Tallies, bucket_of, grade_of, learn, merge
+from gateway.core.learning import DAY_US, KEPT_DAYS, Key, Tallies, bucket_of, grade_of, learn, merge, weighted
 from gateway.core.market import Market
 from gateway.core.pricing import PriceBook
 from gateway.core.records import SpendRecord, State, UsageSource
@@ -38,10 +39,7 @@ def world(*routes: Route, market: Market = MARKET) -> World:
 
 
 def tallied(*records: SpendRecord, times: int = 1) -> Tallies:
-    found: Tallies = {}
-    for record in records * times:
-        learn(record, found)
-    return found
+    return learn(records * times)
 
 
 def graded(score: float, times: int, model: str = "openai/big", expected: float | None = 80.0, **more) -> Tallies:
@@ -53,9 +51,9 @@ def graded(score: float, times: int, model: str = "openai/big", expected: float 
 
 
 def estimates(*tallies: Tallies, route: Route = ROUTE, kind: str = "overall", more: tuple[Route, ...] = ()):
-    learned = Learned(DAY)
+    learned = Learned()
     for one in tallies:
-        learned.add(one.items())
+        learned.add(one)
     return learned.estimates(route, kind, world(route, *more))
 
 
@@ -133,14 +131,15 @@ def test_the_routes_own_length_is_the_prior_where_it_states_one():
 def test_a_week_old_answers_count_half():
     old = tallied(answer(at_us=NOW_US - 7 * DAY_US, output_tokens=1_100), times=40)
     new = tallied(answer(output_tokens=1_100), times=20)
-    assert estimates(old)["openai/big"] == estimates(new)["openai/big"]
+    assert estimates(weighted(old, DAY))["openai/big"] == estimates(new)["openai/big"]
+    assert weighted(old, DAY + KEPT_DAYS) == {}
 
 
 def test_each_effort_of_a_model_has_a_length_of_its_own_and_its_prompts_in_common():
     high = dataclasses.replace(MODELS["openai/big"], id="openai/big@high", effort="high")
     market = Market({**MODELS, high.id: high}, PROVIDERS, PriceBook(PRICES))
-    learned = Learned(DAY)
-    learned.add(tallied(answer(effort="high", output_tokens=2_000), times=20).items())
+    learned = Learned()
+    learned.add(tallied(answer(effort="high", output_tokens=2_000), times=20))
     found = learned.estimates(ROUTE, "overall", world(ROUTE, market=market))
 
     assert found["openai/big@high"].output_tokens > 1_700
@@ -200,8 +199,8 @@ def test_a_model_below_a_floor_on_average_serves_when_its_graded_answers_reach_i
     grades: Tallies = {}
     merge(grades, graded(1.0, 48, "openai/small", 60.0))
     merge(grades, graded(0.0, 6, "openai/small", 60.0))
-    learned = Learned(DAY)
-    learned.add(grades.items())
+    learned = Learned()
+    learned.add(grades)
     of = world(AVERAGE)
 
     def first(**signals) -> str:
@@ -232,8 +231,8 @@ def test_simulated_and_real_answers_are_never_added_up():
 def test_quantiles_are_those_of_the_answers_within_a_bucket():
     dice = random.Random(3)
     lengths = [int(dice.lognormvariate(6, 0.8)) + 1 for _ in range(5_000)]
-    learned = Learned(DAY)
-    learned.add(tallied(*(answer(output_tokens=length) for length in lengths)).items())
+    learned = Learned()
+    learned.add(tallied(*(answer(output_tokens=length) for length in lengths)))
     found = learned.lengths(ROUTE, "overall", world(ROUTE))["openai/big"]
     lengths.sort()
     assert found.answers == 5_000
@@ -267,6 +266,18 @@ def test_a_verbose_model_with_the_lower_list_price_loses_once_its_answers_are_se
 
     assert order(Signals(now=NOW)) == ["openai/small", "openai/big"]
     assert order(Signals(now=NOW, estimates=seen)) == ["openai/big", "openai/small"]
+
+
+def test_what_is_held_is_the_most_an_answer_may_take_whatever_was_learned():
+    """The ranking goes by what is expected, the hold by what is possible."""
+    terse = estimates(tallied(answer(output_tokens=5), times=500))
+    held, expected = [], []
+    for signals in (Signals(now=NOW), Signals(now=NOW, estimates=terse)):
+        first = decide(dataclasses.replace(ROUTE, candidates=("openai/big",)), chat(), MARKET, signals).candidates[0]
+        expected.append(first.expected_cost)
+        held.append(hold_amount(chat(), first.price, most_tokens(chat(), first.model, 4_000)))
+    assert expected[1] < expected[0] / 50
+    assert held[0] == held[1] > 4_000 * first.price.base.output // 1_000
 
 
 def test_estimates_are_rounded_so_that_one_more_answer_rarely_changes_a_decision():

@@ -17,7 +17,7 @@ from gateway import reloading, server
 from gateway.admin import keys
 from gateway.cli import COMMANDS
 from gateway.config import json_schema, load, reload
-from gateway.core import request, retry, routing
+from gateway.core import conversation, request, retry, routing
 from gateway.core.records import LOST
 from gateway.core.world import ServerSettings
 from gateway.finance import focus, invoice
@@ -25,10 +25,10 @@ from gateway.finance.layout import plain
 from gateway.finance.layouts import LAYOUTS
 from gateway.proxy import chat, exchange, faults, health, reply, settle
 from gateway.proxy.metrics import Metrics
-from gateway.stores import circuits, gate, key_table, redis_cache, upkeep
+from gateway.stores import circuits, gate, key_table, redis_cache, upkeep, warmth
 from gateway.stores.question import DIMENSIONS
 from gateway.workers import line, patience, supervisor
-from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES
+from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, ROUTING
 from tests.running import ROOT
 
 SCHEMA = json_schema()
@@ -299,6 +299,9 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (OPERATIONS, f"reports to the supervisor every {line.REPORT_S:g} seconds"),
         (OPERATIONS, f"after {patience.FIRST_PAUSE_S:g} to {patience.LONGEST_PAUSE_S:g} seconds when it keeps ending"),
         (OPERATIONS, f"looks at one number in the database every {key_table.PAUSE_S:g} seconds"),
+        (ROUTING, f"its prompt has {conversation.WORTH_BYTES:,} bytes or more"),
+        (ROUTING, f"{conversation.LOOP_S // 60} minutes where there are tools"),
+        (ROUTING, f"Look-ups have {warmth.TIMEOUT_S * 1000:g} ms"),
         (OPERATIONS, f"one that takes longer than {keys.DEADLINE_S:g} seconds with 504"),
     ],
 )  # fmt: skip
