@@ -60,17 +60,21 @@ async def _round(session: aiohttp.ClientSession, pairs: int) -> tuple[list[float
     for _ in range(pairs):
         for route in took:
             began = time.perf_counter()
-            await _asked(session, model=route, user="sim:answer_tokens=8;fault@deepseek=http_503")
+            attempts = await _asked(session, model=route, user="sim:answer_tokens=8;fault@deepseek=http_503")
             took[route].append((time.perf_counter() - began) * 1e3)
-        await _asked(session, model="ill", user="sim:answer_tokens=8")  # a good one: no circuit opens
+            assert attempts == {"well": 1, "ill": 2}[route]
+        for _ in range(2):  # good ones: no circuit opens
+            await _asked(session, model="ill", user="sim:answer_tokens=8")
     return took["well"], took["ill"], [ill - well for well, ill in zip(took["well"], took["ill"], strict=True)]
 
 
-async def _asked(session: aiohttp.ClientSession, **fields: str) -> None:
+async def _asked(session: aiohttp.ClientSession, **fields: str) -> int:
+    """How many attempts it took."""
     body = {"messages": [{"role": "user", "content": "hello"}], **fields}
     async with session.post("/v1/chat/completions", json=body) as reply:
         await reply.read()
         assert reply.status == 200, reply.status
+        return int(reply.headers["x-gateway-attempts"])
 
 
 async def detection(url: str, each: int) -> bool:

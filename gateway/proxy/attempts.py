@@ -163,7 +163,7 @@ class Attempts:
         """Whether another attempt may be made; the first one waiting is the one to ask then."""
         if asking.reply.answered or asking.reply.gone:
             return False
-        asking.waiting = deque(following(error, failed, asking.waiting, repeated=asking.repeated))
+        asking.waiting = self._well_first(following(error, failed, asking.waiting, repeated=asking.repeated))
         asking.repeated = asking.repeated or error.repeatable
         asking.pauses = False
         if not error.too_long:
@@ -171,6 +171,15 @@ class Attempts:
             if not asking.waiting and error.retryable:
                 asking.waiting.extend(self._suspects(asking))
         return bool(asking.waiting)
+
+    def _well_first(self, waiting: list[Candidate]) -> deque[Candidate]:
+        """Without those that were set aside since the decision; those that were only counted out come last."""
+        unhealthy = self._health.unhealthy()
+        if unhealthy:
+            suspects = self._health.suspects()
+            well = [one for one in waiting if one.model.base not in unhealthy]
+            waiting = well + [one for one in waiting if one.model.base in suspects]
+        return deque(waiting)
 
     def _pass_over(self, asking: Asking) -> None:
         """Those in front whose provider was asked already and has no leave for a retry."""
@@ -283,6 +292,8 @@ def _share(deadline: asyncio.Timeout, alone: bool) -> float:
 
 def _abandon(asking: Asking) -> None:
     """The client has left: read on for the cost, but not for ever."""
+    if asking.deadline.expired():
+        return
     by = asyncio.get_running_loop().time() + asking.world.server.abandoned_stream_s
     when = asking.deadline.when()
     if when is None or by < when:

@@ -44,6 +44,7 @@ from .settle import Booking, Settler
 
 log = logging.getLogger("gateway.chat")
 
+
 @dataclass(frozen=True, slots=True)
 class Live:
     """The configuration in force and where each model's requests go, swapped in by one reference."""

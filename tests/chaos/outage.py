@@ -46,7 +46,7 @@ async def run(folder: Path, *, minutes: float = 0.3) -> bool:
         since = len(on.sim.bill)
         for provider in (SICK, ALSO_SICK):
             on.sim.set_scenario(provider, Scenario(fault="http_503"))
-        seen = await _phase(on, max(minutes * 20, 10))
+        seen = await _phase(on, max(minutes * 20, 20))
         _judge(verdict, on, since, seen, "two of three down")
         rested = await on.at_rest(20)
         held = on.held()
