@@ -10,12 +10,10 @@ from gateway.kinds.shipped import SHIPPED, kind_names
 
 from .mistakes import ConfigError, Mistake
 
-VARIABLE = "GATEWAY_KINDS"
-"""Names a file of `make learn` that is used in the place of the shipped one."""
-
 
 def kinds_file(env: Mapping[str, str]) -> Path:
-    return Path(env.get(VARIABLE, "").strip() or SHIPPED)
+    """The shipped one, unless the environment names one that `make learn` wrote."""
+    return Path(env.get("GATEWAY_KINDS", "").strip() or SHIPPED)
 
 
 @lru_cache(maxsize=4)
@@ -24,6 +22,6 @@ def names_in(path: Path) -> tuple[str, ...]:
     try:
         return kind_names(path.read_bytes())
     except OSError as exc:
-        raise ConfigError([Mistake(str(path), 0, 0, f"cannot be read ({VARIABLE}): {exc.strerror}")]) from exc
+        raise ConfigError([Mistake(str(path), 0, 0, f"cannot be read (GATEWAY_KINDS): {exc.strerror}")]) from exc
     except ValueError as exc:
-        raise ConfigError([Mistake(str(path), 0, 0, f"{exc} ({VARIABLE})")]) from exc
+        raise ConfigError([Mistake(str(path), 0, 0, f"{exc} (GATEWAY_KINDS)")]) from exc
