@@ -23,8 +23,8 @@ class Estimate(msgspec.Struct, frozen=True, gc=False, array_like=True):
     cached_share: the part of a prompt (0 to 1) that the provider's prompt cache is expected to know. scores: quality
     by task kind, 0 to 100. bars: by task kind, the least expected score at which graded answers were right as often
     as the route's floor asks, for floors that hold on average. ttft_ms, tokens_per_s: medians of streams; None: not
-    seen yet. answers: how many answers this was learned from; 0: priors alone. In a decision's record it is an array:
-    there are as many as candidates.
+    seen yet. answers: how many answers this was learned from; 0: priors alone. here: how many of them were of this
+    route and kind. In a decision's record it is an array: there are as many as candidates.
     """
 
     tokens_per_byte: float
@@ -35,6 +35,7 @@ class Estimate(msgspec.Struct, frozen=True, gc=False, array_like=True):
     ttft_ms: int | None = None
     tokens_per_s: float | None = None
     answers: int = 0
+    here: int = 0
 
     def seconds(self, output: int) -> float | None:
         """How long an answer of so many tokens is expected to take; None when nobody has seen one."""
@@ -98,7 +99,7 @@ class Signals(msgspec.Struct, frozen=True):
 class Candidate(msgspec.Struct, frozen=True, gc=False):
     """A model that may serve this request, with what it is expected to cost now, and how long it may take.
 
-    answers: how many of its answers the expectation was learned from.
+    answers: how many of its answers are known, of this route and kind.
     """
 
     model: Model

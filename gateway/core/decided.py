@@ -47,6 +47,7 @@ class Known(msgspec.Struct, frozen=True):
     ttft_ms: int | None
     tokens_per_s: float | None
     answers: int
+    here: int
 
 
 class Moment(msgspec.Struct, frozen=True):

@@ -133,20 +133,23 @@ class Learned:
         prompts, hits = self._of("in", "", "", model.base), self._of("hit", route.name, "", model.base)
         graded = self._of("grade", "", "", name)
         first, rate = self._buckets.get(("ttft", "", "", name)), self._buckets.get(("tps", "", "", name))
-        if not (written.n or prompts.n or hits.n or graded.n or first):
-            return None
+        length = max(round(self._length(name, route, kind, world)), 1)
+        nothing = not (written.n or prompts.n or hits.n or graded.n or first)
+        if nothing and length == round(_stated(name, route, world)):
+            return None  # nor do other models' answers say anything of this kind
         ratio = prompts.total / prompts.base if prompts.base else 0.0
         share = hits.total / hits.base if hits.base else 0.0
         scores = self._scores(name, prior.scores) if graded.n else prior.scores
         return Estimate(
             tokens_per_byte=round(shrunk(prior.tokens_per_byte, prompts.n, prompts.n * ratio), 4),
-            output_tokens=max(round(self._length(name, route, kind, world)), 1),
+            output_tokens=length,
             cached_share=round(shrunk(prior.cached_share, hits.n, hits.n * share), 3),
             scores={one: round(score, 2) for one, score in scores.items() if kinds is None or one in kinds},
             bars={} if floor is None else self._bars(name, kind, floor),
             ttft_ms=round(quantile(first, 0.5) / 1_000) if first else None,
             tokens_per_s=round(quantile(rate, 0.5) / 1_000, 1) if rate else None,
             answers=_whole(written.n),
+            here=_whole(self._of("out", route.name, kind, name).n),
         )
 
     def _length(self, name: str, route: Route, kind: str, world: World) -> float:

@@ -3,10 +3,12 @@
 A model that thinks at length does so in every kind, and a kind that takes long answers takes them from every model. So
 what was seen of one model in one kind says something about both, and a model is judged in a kind in which it never
 answered. The two factors are found in turns (iterative proportional fitting: Deming and Stephan, 1940), each drawn
-towards 1 as if SHRINK answers had been as long as stated.
+towards 1 as if SHRINK answers had been as long as stated. Kinds come first: where each kind has a model of its own,
+what they differ by is the tasks, which differ more than models do. And their mean is 1: what all of a model's answers
+have in common is its own, and says nothing of the others.
 
-Five and not twenty answers, as for quality: answers of one model to one kind differ by about their own mean, while a
-stated length is often off by half; so a few answers say more than the statement does.
+Two and not twenty answers, as for quality: answers of one model to one kind differ by about their own mean, and a
+stated length is often off by half or more; so a few answers say more than the statement does.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-SHRINK = 5.0
-ROUNDS = 4
-"""After so many the factors move by less than the rounding of what is made of them."""
+SHRINK = 2.0
+ROUNDS = 20
+"""Slow to settle where a kind has nearly all its answers from one model; it is done beside the requests."""
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):

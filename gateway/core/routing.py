@@ -150,7 +150,7 @@ class _Judge:
         if signals.unhealthy and model.base in signals.unhealthy:
             return Drop(name, "unhealthy", signals.unhealthy[model.base])
         expected = Usage(prompt - cached, cached, 0, output)
-        return Candidate(model, price, expected, cost, score, estimate.seconds(output), estimate.answers)
+        return Candidate(model, price, expected, cost, score, estimate.seconds(output), estimate.here)
 
     def _expected_of(self, model: Model) -> Estimate:
         """At the effort that is asked for, where its answers are known, though the model is no candidate of its own."""
@@ -216,7 +216,8 @@ def expected_score(scores: Mapping[str, float], kinds: Sequence[tuple[str, float
 def expected_output(model: Model, route: Route, request: ChatRequest, estimate: Estimate) -> int:
     """The answer's tokens: what was learned or stated, bounded by what caller and model allow."""
     likely = estimate.output_tokens
-    if not estimate.answers and route.expected_output_tokens is not None:
+    if route.expected_output_tokens is not None and likely == model.expected_output_tokens:
+        # A model's own statement gives way to its route's; what was learned has begun at that.
         likely = route.expected_output_tokens
     if request.max_output_tokens is not None and request.max_output_tokens < likely:
         likely = request.max_output_tokens
