@@ -24,6 +24,25 @@ RECIPE = Recipe(strength=30.0, shape_share=0.02, novel_quantile=1.0)
 
 
 @dataclass(frozen=True)
+class ByShape:
+    """Per model a regression on the kind and on the shape figures: how hard a prompt is for one of its kind.
+
+    of_kind: one row per kind, one column per model; of_shape: one row per figure. Both in log odds.
+    """
+
+    mean: Array
+    scale: Array
+    of_kind: Array
+    of_shape: Array
+
+    def quality(self, shapes: Array, shares: Array) -> Array:
+        """Weighed by how likely each kind is."""
+        by_shape = (shapes - self.mean) / self.scale @ self.of_shape
+        chances = 1 / (1 + np.exp(-(by_shape[:, None, :] + self.of_kind[None])))
+        return np.einsum("nk,nkm->nm", shares, chances)
+
+
+@dataclass(frozen=True)
 class Knowledge:
     """What the taught rows say: per model on the whole, and per kind and model."""
 
@@ -33,6 +52,7 @@ class Knowledge:
     kind_quality: Array
     kind_written: Array
     by_length: Sequence[LogisticRegression | float]
+    by_shape: ByShape
 
 
 def learned(taught: Outcomes, calibrating: Outcomes, *, heads: bool) -> Knowledge:
@@ -49,6 +69,7 @@ def learned(taught: Outcomes, calibrating: Outcomes, *, heads: bool) -> Knowledg
         kind_quality=np.array([_drawn(taught.right[rows], quality) for rows in of_kind]),
         kind_written=np.array([_drawn(taught.written[rows], written) for rows in of_kind]),
         by_length=[_on_length(taught.chars, taught.right[:, column]) for column in range(len(models))],
+        by_shape=_on_shape(taught, np.column_stack(of_kind), quality),
     )
 
 
@@ -67,6 +88,28 @@ def _on_length(chars: Array, right: Array) -> LogisticRegression | float:
     if len(set(right[known].tolist())) < 2:
         return float(right[known].mean())
     return LogisticRegression().fit(np.log(chars[known, None] + 1), right[known].astype(int))
+
+
+KIND_WEIGHT = 3.0
+"""Beside shape figures of spread 1, so that the kinds are hardly drawn towards nought."""
+
+
+def _on_shape(taught: Outcomes, of_kind: Array, whole: Array) -> ByShape:
+    shapes = np.stack([one.shape for one in taught.features]).astype(float)
+    mean, scale = shapes.mean(0), shapes.std(0) + 1e-6
+    rows = np.hstack([of_kind * KIND_WEIGHT, (shapes - mean) / scale])
+    columns = []
+    for right, share in zip(taught.right.T, whole, strict=True):
+        known = ~np.isnan(right)
+        if 0 < share < 1:
+            model = LogisticRegression(max_iter=300).fit(rows[known], right[known].astype(int))
+            columns.append((model.coef_[0], float(model.intercept_[0])))
+        else:
+            columns.append((np.zeros(rows.shape[1]), 6.0 if share else -6.0))
+    weights = np.column_stack([column for column, _ in columns])
+    kinds = of_kind.shape[1]
+    offsets = np.array([offset for _, offset in columns])
+    return ByShape(mean, scale, weights[:kinds] * KIND_WEIGHT + offsets, weights[kinds:])
 
 
 def static(known: Knowledge, asked: Outcomes) -> Expected:
@@ -91,9 +134,12 @@ def kind_table(known: Knowledge, asked: Outcomes, read: Sequence[Kinds]) -> Expe
 
 
 def averaged(known: Knowledge, asked: Outcomes, read: Sequence[Kinds]) -> Expected:
-    """The mean of the kind table and of a regression per model on the text itself."""
+    """The mean of the kind table and of two regressions per model: on the words, and on kind and shape."""
     table = kind_table(known, asked, read)
-    return Expected((table.quality + np.array([one.heads for one in read])) / 2, table.cost)
+    words = np.array([one.heads for one in read])
+    shapes = np.stack([one.shape for one in asked.features]).astype(float)
+    by_shape = known.by_shape.quality(shapes, np.array([one.posterior for one in read]))
+    return Expected((table.quality + words + by_shape) / 3, table.cost)
 
 
 def true_kinds(known: Knowledge, asked: Outcomes) -> Expected:

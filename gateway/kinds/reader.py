@@ -171,13 +171,13 @@ class KindReader:
         """The share of words that were never seen in training; of no words at all: all of them."""
         if not len(found.words):
             return 1.0
-        return 1.0 - float(np.count_nonzero(self._seen[found.words])) / len(found.words)
+        return 1.0 - float(np.count_nonzero(self._seen.take(found.words))) / len(found.words)
 
     def _logits(self, found: Features) -> list[float]:
-        values = found.weights * self._idf[found.buckets]
+        values = found.weights * self._idf.take(found.buckets)
         length = math.sqrt(float(values @ values)) or 1.0
         shape = (found.shape - self._mean) * self._per_scale
-        scores = values @ self._weights[found.buckets] / length + shape @ self._shape_weights + self._bias
+        scores = values @ self._weights.take(found.buckets, 0) / length + shape @ self._shape_weights + self._bias
         as_floats: list[float] = scores.tolist()
         return as_floats
 
