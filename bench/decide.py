@@ -73,7 +73,7 @@ def question_for(route: Route) -> Question:
         estimates[name] = Estimate(0.2431, 300 + 37 * at, 0.213, scores, {}, 350, 81.5, 412 + at)
     signals = Signals(
         now=datetime.now(UTC), seed=7, unhealthy={route.candidates[1]: "5 faults in a row"}, used_percent=40,
-        estimates=estimates, warm=Warm(route.candidates[2], 1_800),
+        estimates=estimates, warm=Warm(route.candidates[2], 7_200),
     )  # fmt: skip
     terms = Terms(floor=45.0, max_cost_nano=10**9)
     return Question(route, parse_chat(BODY), KEYLESS, signals, terms, {"project": "apollo"})

@@ -38,8 +38,7 @@ CANDIDATES = msgspec.json.encode([{"model": model, "expected_nano": 400_000} for
 DECISION = msgspec.json.encode(
     {"config": "0123456789abcdef", "request": {"model": "route-0", "prompt_bytes": 4800, "needs": ["tools"]},
      "now": "2026-11-24T12:00:00.123456Z", "seed": 123456789012345,
-     "estimates": {model: {"tokens_per_byte": 0.2513, "output_tokens": 417, "cached_share": 0.312,
-                           "scores": {"overall": 71.25}, "ttft_ms": 412, "tokens_per_s": 88.5, "answers": 1234}
+     "estimates": {model: [0.2513, 417, 0.312, {"overall": 71.25, "code": 68.4}, {}, 412, 88.5, 1234]
                    for model in MODELS[:4]}}
 ).decode()  # fmt: skip
 

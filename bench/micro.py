@@ -14,6 +14,7 @@ import timeit
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,18 +22,27 @@ import msgspec
 from gateway.config import Loaded, load
 from gateway.core.cachekey import cache_key
 from gateway.core.candidate import Signals
+from gateway.core.catalog import Model
+from gateway.core.contracts import TallyStore
+from gateway.core.conversation import fingerprint, read_conversation
+from gateway.core.learning import learn
 from gateway.core.money import Nano
 from gateway.core.records import SpendRecord, State, UsageSource
 from gateway.core.request import ChatRequest, parse_chat
 from gateway.core.route import Route
 from gateway.core.routing import decide
 from gateway.core.sse import StreamScanner
+from gateway.dialects import DIALECTS
+from gateway.proxy.learner import Learner
 from gateway.proxy.metrics import Metrics
 
 ROUTES = Path(__file__).resolve().parent / "routes.yaml"
 KEYS = dict.fromkeys(("OPENAI_API_KEY", "DEEPSEEK_API_KEY", "GEMINI_API_KEY"), "sk-micro")
 SMALL, LARGE = 200, 25_000
-"""Bytes of the two request bodies: a question, and a long prompt."""
+HUGE = 10_000_000
+"""Bytes of request bodies: a question, a long prompt, and the longest that is taken."""
+
+BODY_MODEL = Model("bench", "bench", "bench", 1_000_000, 10_000, frozenset(), 500)
 
 RECORD = {
     "attempt_id": "01JXZ0000000000000000001.1", "request_id": "01JXZ0000000000000000001", "attempt": 1,
@@ -57,6 +67,27 @@ def chat_body(size: int) -> bytes:
     body = written("w" * (size - len(written(""))))
     assert len(body) == size
     return body
+
+
+def talk_body(size: int) -> bytes:
+    """A conversation of about this many bytes: nine messages and a tool call that another provider made."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    said = {"role": "user", "content": "w" * (size // 8)}, {"role": "assistant", "content": "w" * (size // 8)}
+    calls = {"role": "assistant", "content": None, "tool_calls": [call]}
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "w" * (size // 8)}
+    return json.dumps({"model": "bench", "messages": [*said * 3, said[0], calls, result]}).encode()
+
+
+def conversation_steps() -> Iterator[tuple[str, Callable[[], object]]]:
+    """What a request pays in which the assistant has spoken, beside what every request pays."""
+    for size, named in ((400, "400 B"), (LARGE, f"{LARGE // 1000} kB"), (HUGE, f"{HUGE // 1_000_000} MB")):
+        request = parse_chat(talk_body(size))
+        yield f"conversation's digests, {named}", partial(read_conversation, request.fields, request.history)
+        if size == LARGE:
+            yield "fingerprint", partial(fingerprint, bytes(32), organisation="o", team="t", said=bytes(32))
+            for name, dialect in DIALECTS.items():
+                model = replace(BODY_MODEL, provider=name)
+                yield f"{name} body of a foreign tool loop, {named}", partial(dialect.body, request, model)
 
 
 def route_with(loaded: Loaded, count: int, request: ChatRequest, signals: Signals) -> Route:
@@ -102,6 +133,8 @@ def steps() -> Iterator[tuple[str, Callable[[], object]]]:
     yield f"cache_key, {SMALL} B", lambda: cache_key(secret, **asked, request=parsed[SMALL])
     yield f"cache_key, {LARGE // 1000} kB", lambda: cache_key(secret, **asked, request=parsed[LARGE])
 
+    yield from conversation_steps()
+
     scanner, chunk = warm_scanner(), stream_chunk()
     assert scanner.feed(chunk) is chunk
     yield "StreamScanner.feed, one plain chunk", lambda: scanner.feed(chunk)
@@ -109,6 +142,17 @@ def steps() -> Iterator[tuple[str, Callable[[], object]]]:
     record, metrics = SpendRecord(**RECORD), Metrics("micro")
     yield "SpendRecord, created", lambda: SpendRecord(**RECORD)
     yield "Metrics.record", lambda: metrics.record(record, final=True)
+
+    answered = msgspec.structs.replace(record, decision='{"config":"micro"}', prompt_bytes=100)
+    learner = Learner(_Unused(), lambda: loaded.world, lambda: False, lambda: record.at_us)
+    yield "Learner.observe, a record", lambda: learner.observe(answered)
+    many = [answered] * 1_000
+    yield "learn, 1,000 records of streams (in the learner's thread)", lambda: learn(many)
+    yield "Learner.estimates, looked up", lambda: learner.estimates(four, "overall")
+
+
+class _Unused(TallyStore):
+    """No round is made here."""
 
 
 def timed(step: Callable[[], object], repeats: int) -> tuple[float, float]:
@@ -128,10 +172,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9, help="how often each step is timed (default: 9)")
     repeats = parser.parse_args().repeats
-    print(f"{'one call':<38}{'median':>12}{'fastest':>12}")
+    print(f"{'one call':<44}{'median':>12}{'fastest':>12}")
     for name, step in steps():
         median, fastest = timed(step, repeats)
-        print(f"{name:<38}{readable(median):>12}{readable(fastest):>12}")
+        print(f"{name:<44}{readable(median):>12}{readable(fastest):>12}")
 
 
 if __name__ == "__main__":

@@ -7,27 +7,28 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from gateway.admin.api import AdminParts, SpendQuestion, create_api
+from gateway.admin.config import ConfigParts
+from gateway.admin.feedback import FeedbackParts
 from gateway.admin.keys import KeyParts
-from gateway.config import Loaded, PriceRefresher, teams_of
-from gateway.core.candidate import Signals
-from gateway.core.contracts import Target, Upstream
+from gateway.config import Loaded, Reloader, Standing, kinds_file, read_texts, teams_of
+from gateway.core.contracts import Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation, explain
+from gateway.core.question import answer
 from gateway.core.request import parse_chat
-from gateway.core.routing import decide
-from gateway.core.world import World, key_digest
-from gateway.dialects import DIALECTS
+from gateway.core.world import Caller, key_digest
 from gateway.proxy.admission import Admissions
 from gateway.proxy.affinity import Affinity
-from gateway.proxy.chat import ChatEndpoint, Live, Parts, find_route
-from gateway.proxy.clock import now_us, ticks_s
+from gateway.proxy.chat import ChatEndpoint, Parts
+from gateway.proxy.clock import made_within, now_us, ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
 from gateway.proxy.health import Health
 from gateway.proxy.keeper import Keeper
@@ -39,6 +40,7 @@ from gateway.proxy.reply import Receive, Reply, Scope, Send
 from gateway.proxy.settle import Booking
 from gateway.proxy.upstream import HttpUpstream
 from gateway.stores.circuits import SharedCircuits
+from gateway.stores.feedback import Feedback, give_feedback
 from gateway.stores.key_table import KeyTable
 from gateway.stores.learned import SqlTallies
 from gateway.stores.ledger import SqlLedger
@@ -49,34 +51,47 @@ from gateway.stores.warmth import RedisWarmth
 
 from .accounting import Books, open_books
 from .banner import banner
+from .inforce import ConfigInForce, live_of, models_of
 from .keyring import Keyring
+from .past import Keeping, past_decision
+from .reloading import config_parts
 from .settings import VERSION, Settings, StartError
-from .shared import Shared, cache_secret, open_ledger, opened
+from .shared import Shared, cache_secret, checked, open_ledger, opened
+from .tasks import TaskKinds
 
 log = logging.getLogger("gateway")
 
 CHAT_PATH = "/v1/chat/completions"
+
+JUST_MADE_S = 60.0
+"""So long after a decision nobody is told that there is none: its rows may be on their way into the ledger."""
 
 
 def _nothing() -> None:
     pass
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(slots=True)
 class Gateway:
     """A started gateway: an ASGI application and what it says of itself at the start.
 
-    listening and draining are kept by whoever serves it, who hears of `stop` through `on_stop`.
+    listening and draining are kept by whoever serves it, who hears of `stop` through `on_stop`. on_hangup: what SIGHUP
+    is for; nothing where a supervisor hears it.
     """
 
     asgi: Callable[[Scope, Receive, Send], Any]  # Any: the coroutine ASGI asks for
     banner: Sequence[str]
-    loaded: Loaded
+    config: ConfigInForce
     books: Books
     ledger: SqlLedger
     chat: ChatEndpoint
     metrics: Metrics
     on_stop: Callable[[], None] = _nothing
+    on_hangup: Callable[[], None] = _nothing
     listening: bool = False
     draining: bool = False
 
@@ -103,53 +118,70 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         ledger, ledger_says = await open_ledger(settings)
         stack.callback(ledger.close)
 
-        world = loaded.world
         metrics = Metrics(VERSION)
-        simulated = bool(shared.simulated)
-        books = await stack.enter_async_context(open_books(shared.store_url, world, ledger, simulated=simulated))
+        live = live_of(loaded, settings, shared.simulated)
+        books = await stack.enter_async_context(
+            open_books(shared.store_url, live.world, ledger, simulated=live.simulated)
+        )
         secret = cache_secret(settings)
         keeper = Keeper(cache, secret)
         stack.push_async_callback(keeper.close)
         upstreams: dict[str, Upstream] = {"http": HttpUpstream(), "litellm": LiteLLMUpstream()}
         for upstream in upstreams.values():
             stack.push_async_callback(upstream.close)
-        health = Health(ticks_s, _models_of(world))
-        circuits = SharedCircuits(shared.store_url, health, simulated=simulated)
-        circuits.start()
+        parts: Parts  # what follows asks it for the configuration in force
+        health = Health(ticks_s, lambda provider: models_of(parts.live, provider))
+        circuits = SharedCircuits(shared.store_url, health, simulated=lambda: parts.live.simulated)
         stack.push_async_callback(circuits.close)
-        live = Live(world, _targets(loaded, settings, shared.simulated), simulated)
-        learner = Learner(SqlTallies(ledger.engine), lambda: parts.live.world, lambda: simulated, now_us)
+        learner = Learner(
+            SqlTallies(ledger.engine), lambda: parts.live.world, lambda: parts.live.simulated, now_us
+        )
         affinity = Affinity(RedisWarmth(shared.store_url), secret)
         booking, admissions = Booking(books.accounts, metrics, learner.observe), Admissions(books.accounts)
         keys = KeyTable(ledger.engine, now_us)
         await keys.start()
         stack.push_async_callback(keys.close)
-        moment = Moment(health, admissions, learner, affinity, lambda _: {})
+        kinds = TaskKinds(kinds_file(settings.env))
+        moment = Moment(health, admissions, learner, affinity, kinds.shares)
         parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, moment, metrics, keys)
+        circuits.start()
         await learner.start()
         stack.push_async_callback(learner.close)
         affinity.start()
         stack.push_async_callback(affinity.close)
         chat = ChatEndpoint(parts)
         said = banner(settings, loaded, shared.store_says, ledger_says)
-        gateway = Gateway(chat, said, loaded, books, ledger, chat, metrics)
-        _wire_gauges(metrics, gateway, parts, cache)
-        refresher = _refresher(gateway, parts, settings, shared)
-        refresher.start()
-        stack.push_async_callback(refresher.close)
-        admin = _admin_parts(gateway, parts, settings, shared)
+        keeping = Keeping(ledger.engine)
+        stack.push_async_callback(keeping.close)
+        config = ConfigInForce(loaded, parts, books, keeping, kinds, settings)
+        gateway = Gateway(chat, said, config, books, ledger, chat, metrics)
+        _wire_gauges(metrics, gateway, parts, learner, cache)
+        if shared.supervisor is None:
+            reloader = _own_reloader(gateway, settings, shared)
+            reloader.start()
+            stack.push_async_callback(reloader.close)
+            gateway.on_hangup = reloader.ask
+            configs = config_parts(lambda: reloader.reload("admin"), lambda: reloader.standing)
+            metrics.reloads = lambda: reloader.standing.reloads
+        else:
+            supervisor = shared.supervisor
+            configs = config_parts(supervisor.reload, lambda: supervisor.standing)
+            metrics.reloads = lambda: supervisor.standing.reloads
+        admin = _admin_parts(gateway, parts, learner, settings, shared, configs)
         gateway.asgi = _front(chat, create_api(admin, version=VERSION))
         yield gateway
 
 
-def _refresher(gateway: Gateway, parts: Parts, settings: Settings, shared: Shared) -> PriceRefresher:
-    """Looks at the reviewed price file of routes.yaml, if any; requests in flight keep the prices they began with."""
+def _own_reloader(gateway: Gateway, settings: Settings, shared: Shared) -> Reloader:
+    """Of a gateway of one process; with several, the supervisor has it."""
 
-    def swap(new: Loaded) -> None:
-        gateway.loaded = new
-        parts.live = Live(new.world, _targets(new, settings, shared.simulated), bool(shared.simulated))
+    async def take(loaded: Loaded, _: Standing) -> int:
+        gateway.config.take(loaded, {} if shared.follow is None else await shared.follow(loaded))
+        return 0
 
-    return PriceRefresher(lambda: gateway.loaded, swap, settings.env, now=lambda: datetime.now(UTC))
+    read, build = partial(read_texts, settings.routes), partial(checked, settings)
+    standing = Standing(shared.loaded.world.version, _now())
+    return Reloader(shared.loaded, read, build, take, standing=standing, now=_now)
 
 
 def _open_cache(url: str) -> RedisCache:
@@ -157,33 +189,6 @@ def _open_cache(url: str) -> RedisCache:
         return RedisCache(url)
     except ValueError as exc:
         raise StartError(f"REDIS_URL cannot be used: {exc}") from exc
-
-
-def _targets(loaded: Loaded, settings: Settings, simulators: Mapping[str, str]) -> dict[str, Target]:
-    """Where each usable model's requests go, its key already in the headers. simulators: base URLs by provider."""
-    market, targets = loaded.world.market, {}
-    for model in market.models.values():
-        provider, mode = market.providers[model.provider], loaded.modes[model.provider]
-        if mode == "off":
-            continue
-        simulated = mode == "simulated"
-        base = simulators[provider.name] if simulated else provider.base_url
-        key = "simulated" if simulated else settings.get(provider.key_env or "")
-        headers = {"content-type": "application/json", "accept-encoding": "identity"}
-        if key is not None:
-            headers["authorization"] = f"Bearer {key}"
-        targets[model.id] = Target(
-            model=model, provider=provider, dialect=DIALECTS[provider.dialect],
-            url=f"{base.rstrip('/')}/chat/completions", headers=headers, simulated=simulated,
-        )  # fmt: skip
-    return targets
-
-
-def _models_of(world: World) -> Callable[[str], tuple[str, ...]]:
-    def models_of(provider: str) -> tuple[str, ...]:
-        return tuple(model.id for model in world.market.models.values() if model.provider == provider)
-
-    return models_of
 
 
 def _front(chat: ChatEndpoint, api: Callable[..., Any]) -> Callable[[Scope, Receive, Send], Any]:
@@ -203,7 +208,9 @@ def _front(chat: ChatEndpoint, api: Callable[..., Any]) -> Callable[[Scope, Rece
     return front
 
 
-def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Shared) -> AdminParts:
+def _admin_parts(
+    gateway: Gateway, parts: Parts, learner: Learner, settings: Settings, shared: Shared, configs: ConfigParts
+) -> AdminParts:
     admin_key, metrics_key = settings.get("GATEWAY_ADMIN_KEY"), settings.get("GATEWAY_METRICS_KEY")
 
     def guard(scope: Scope, keys: Sequence[str | None], names: str) -> None:
@@ -217,11 +224,17 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Sha
         if not any(key is not None and secrets.compare_digest(given, key_digest(key)) for key in keys):
             raise GatewayError(Blame.CALLER, 401, told=f"this needs {names} as a bearer key", code="invalid_api_key")
 
-    def explain_now(body: bytes) -> Explanation:
-        world, request = parts.live.world, parse_chat(body)
-        route = find_route(world, world.keyless, request.model)
-        signals = Signals(now=datetime.now(UTC), unhealthy=parts.health.unhealthy())
-        return explain(decide(route, request, world.market, signals), request, world.market)
+    async def explain_now(scope: Scope, body: bytes) -> Explanation:
+        world = parts.live.world
+        question = await gateway.chat.question(scope, parse_chat(body), world.keyless, world, now_us())
+        decision = answer(question, world)
+        return explain(decision, question.request, world.market, learner.lengths(question.route, decision.kind))
+
+    def graded(caller: Caller, decision: str, score: float, kind: str | None) -> Feedback:
+        return give_feedback(
+            gateway.ledger.engine, decision, team=caller.team, key_id=caller.key_id, score=score, kind=kind,
+            now_us=now_us(),
+        )  # fmt: skip
 
     def spend_json(asked: SpendQuestion) -> bytes:
         since, until = period(asked.since, asked.until)
@@ -234,7 +247,7 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Sha
         return to_json(lines).encode()
 
     async def metrics_page() -> bytes:
-        others = None if shared.others is None else await shared.others()
+        others = None if shared.supervisor is None else await shared.supervisor.others()
         return parts.metrics.render(others)
 
     ring = Keyring(gateway.ledger.engine, lambda: teams_of(parts.live.world), actor="admin")
@@ -260,10 +273,13 @@ def _admin_parts(gateway: Gateway, parts: Parts, settings: Settings, shared: Sha
         metrics_type=parts.metrics.content_type,
         readiness=readiness,
         keys=KeyParts(ring.create, ring.listed, ring.revoke, ring.rotate),
+        configs=configs,
+        feedback=FeedbackParts(graded, lambda decision: made_within(decision, JUST_MADE_S)),
+        decision=lambda decision: past_decision(gateway.ledger.engine, decision),
     )
 
 
-def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisCache) -> None:
+def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, learner: Learner, cache: RedisCache) -> None:
     """What is read at scrape time instead of being counted."""
 
     metrics.config = lambda: parts.live.world.version
@@ -272,4 +288,6 @@ def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, cache: RedisC
     metrics.ledger_pending = lambda: parts.settler.pending + gateway.books.accounts.waiting
     metrics.ledger_failures = lambda: parts.settler.failures
     metrics.store_errors = lambda: cache.errors.total() + gateway.books.accounts.failures
+    metrics.learning_pending = lambda: learner.pending
+    metrics.learning_failures = lambda: learner.failures
     metrics.in_flight = lambda: gateway.chat.in_flight

@@ -25,7 +25,7 @@ def banner(settings: Settings, loaded: Loaded, store: str, ledger: str, *, worke
     else:
         lines.append(f"  providers  real: {', '.join(real)}" + (f"; off, no key: {', '.join(off)}" if off else ""))
     if workers > 1:
-        lines.append(f"  workers    {workers} processes behind this port; SIGHUP replaces them one by one")
+        lines.append(f"  workers    {workers} processes behind this port; SIGHUP reloads, SIGUSR2 replaces them")
     return [
         *lines,
         f"  store      {store}",

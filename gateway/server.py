@@ -66,10 +66,17 @@ async def serve(gateway: Gateway, settings: Settings) -> None:
         sys.stderr.write("\n".join(gateway.banner) + "\n")
 
     server = _Server(gateway, say_so, host=settings.host, port=settings.port)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, gateway.on_hangup)
+    loop.add_signal_handler(signal.SIGUSR2, _nothing_to_replace)
     try:
         await server.serve()
     except SystemExit as exc:  # uvicorn's way to say that the address cannot be had; it has logged the reason
         raise StartError(f"cannot listen on {settings.host}:{settings.port}; is another program using it?") from exc
+
+
+def _nothing_to_replace() -> None:
+    log.warning("SIGUSR2 replaces workers, and this gateway has none: it is one process")
 
 
 async def serve_on(sockets: list[socket.socket], gateway: Gateway, on_listening: Callable[[], None]) -> None:
@@ -88,7 +95,6 @@ class _Server(uvicorn.Server):
                 gateway.asgi, host=host, port=port, loop="none", http=_Connection, ws="none", lifespan="off",
                 log_config=None, access_log=False, server_header=False, timeout_keep_alive=75, backlog=BACKLOG,
                 proxy_headers=False,  # nothing here trusts an address that a client can write itself
-                timeout_graceful_shutdown=ceil(gateway.loaded.world.server.drain_s),
             )
         )  # fmt: skip
         self._gateway = gateway
@@ -99,6 +105,7 @@ class _Server(uvicorn.Server):
             loop.add_signal_handler(one, gateway.stop)
 
     def _leave(self) -> None:
+        self.config.timeout_graceful_shutdown = ceil(self._gateway.config.loaded.world.server.drain_s)
         self.should_exit = True
 
     @contextlib.contextmanager

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
-from gateway.config import Loaded, load
+from gateway.config import ConfigError, Loaded, Mistake, Outcome, Standing, Texts, build, read_texts
 from gateway.core.contracts import LedgerUnavailable
 from gateway.proxy.reports import Report
 from gateway.stores.embedded import EmbeddedStore, EmbeddedStoreError
@@ -26,19 +27,33 @@ from .simulated import SimulatedProviders
 log = logging.getLogger("gateway")
 
 
+class Supervisor(Protocol):
+    """What a worker asks of its supervisor."""
+
+    @property
+    def standing(self) -> Standing: ...
+
+    async def others(self) -> Report:
+        """The sum of what the other workers report. Raises GatewayError when it cannot be had in time."""
+
+    async def reload(self) -> Outcome:
+        """Reload the configuration in every worker. Whoever asks brings a deadline."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """store_url: may hold a password. store_says: the same in words that may be printed.
 
-    simulated: base URLs by provider, empty while none is simulated.
-    others: the sum of what the other workers report; None when there are none.
+    simulated: base URLs by provider, empty while none is simulated. follow: the same under another configuration.
+    supervisor: None in a gateway of one process, which reads its files itself.
     """
 
     loaded: Loaded
     store_url: str = field(repr=False)
     store_says: str
     simulated: Mapping[str, str]
-    others: Callable[[], Awaitable[Report]] | None = None
+    follow: Callable[[Loaded], Awaitable[Mapping[str, str]]] | None = None
+    supervisor: Supervisor | None = None
 
 
 @asynccontextmanager
@@ -49,12 +64,16 @@ async def opened(settings: Settings) -> AsyncIterator[Shared]:
         store_url, store_says = await open_store(settings, stack)
         providers = SimulatedProviders()
         stack.push_async_callback(providers.close)
-        yield Shared(loaded, store_url, store_says, await providers.follow(loaded))
+        yield Shared(loaded, store_url, store_says, await providers.follow(loaded), providers.follow)
 
 
-def checked(settings: Settings) -> Loaded:
-    """The configuration, once nothing speaks against serving it; its warnings go to the log."""
-    loaded = load(settings.routes, settings.env, now=datetime.now(UTC))
+def checked(settings: Settings, texts: Texts | None = None) -> Loaded:
+    """The configuration, once nothing speaks against serving it; its warnings go to the log.
+
+    texts: what the files hold; None: they are read now. Raises ConfigError.
+    """
+    texts = read_texts(settings.routes) if texts is None else texts
+    loaded = build(texts, settings.env, now=datetime.now(UTC))
     _refuse_exposure(loaded, settings)
     for warning in loaded.warnings:
         log.warning("%s", warning)
@@ -65,16 +84,19 @@ def _refuse_exposure(loaded: Loaded, settings: Settings) -> None:
     """What must never be reachable from another machine: a gateway without keys, and simulated answers."""
     if settings.loopback:
         return
+    found = []
     if not loaded.world.teams:
-        raise StartError(
-            f"{settings.routes} has no teams, so anybody who can reach {settings.host} could spend money: "
+        found.append(
+            f"it has no teams, so anybody who can reach {settings.host} could spend money: "
             "serve 127.0.0.1, or add teams with keys (`gateway keys new` makes one)"
         )
     if "simulated" in loaded.modes.values():
-        raise StartError(
+        found.append(
             f"no provider key is set, and simulated answers are served on loopback only, not on {settings.host}: "
             "set OPENAI_API_KEY, DEEPSEEK_API_KEY or GEMINI_API_KEY"
         )
+    if found:
+        raise ConfigError(Mistake(str(settings.routes), 0, 0, why) for why in found)
 
 
 async def open_store(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:

@@ -16,13 +16,14 @@ class SimulatedProviders:
     """Owns the one simulator, which starts when a configuration needs it and stays until `close`."""
 
     def __init__(self) -> None:
-        self._loaded: Loaded | None = None
+        self._loaded: tuple[Loaded, ...] = ()
+        """What is followed, and what was before: requests under way may be at a model that is gone since."""
         self._simulator: Simulator | None = None
         self._sold: set[tuple[str, str]] = set()
 
     async def follow(self, loaded: Loaded) -> dict[str, str]:
         """Sell the models of this configuration at its prices. Returns base URLs by provider; none is simulated: {}."""
-        self._loaded = loaded
+        self._loaded = (loaded, *self._loaded[:1])
         market = loaded.world.market
         models = {
             (model.provider, model.upstream_name)
@@ -45,10 +46,9 @@ class SimulatedProviders:
             await self._simulator.stop()
 
     def _in_force(self, sale: Sale) -> Rates | None:
-        assert self._loaded is not None  # nothing is sold before there is something to follow
-        price = self._loaded.world.market.prices.at(
-            f"{sale.provider}/{sale.model}", datetime.fromtimestamp(sale.at, UTC)
-        )
+        model, at = f"{sale.provider}/{sale.model}", datetime.fromtimestamp(sale.at, UTC)
+        prices = (loaded.world.market.prices.at(model, at) for loaded in self._loaded)
+        price = next((one for one in prices if one is not None), None)
         if price is None:
             return None
         rates = price.rates(sale.prompt_tokens)

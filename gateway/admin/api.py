@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -22,7 +22,12 @@ from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation
 from gateway.core.world import Caller, World
 
+from .config import ConfigParts, config_routes
+from .feedback import FeedbackParts, feedback_routes
 from .keys import KeyParts, key_routes
+
+Asked = TypeVar("Asked")
+Found = TypeVar("Found")
 
 QUERY_DEADLINE_S = 30.0
 
@@ -48,18 +53,24 @@ class SpendQuestion(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class AdminParts:
-    """What the composition root hands in. `authorise_*` raise GatewayError; `spend` blocks and runs in a thread."""
+    """What the composition root hands in. `authorise_*` raise GatewayError.
+
+    spend and decision block and run in a thread; decision raises LookupError for an unknown id.
+    """
 
     world: Callable[[], World]
     authenticate: Callable[[Any], Caller]  # Any: an ASGI scope
     authorise_admin: Callable[[Any], None]
     authorise_metrics: Callable[[Any], None]
-    explain: Callable[[bytes], Explanation]
+    explain: Callable[[Any, bytes], Awaitable[Explanation]]
     spend: Callable[[SpendQuestion], bytes]
     metrics: Callable[[], Awaitable[bytes]]
     metrics_type: str
     readiness: Callable[[], Mapping[str, Any]]
     keys: KeyParts
+    configs: ConfigParts
+    feedback: FeedbackParts
+    decision: Callable[[str], msgspec.Struct]
 
 
 class _Out(Response):
@@ -77,6 +88,8 @@ def create_api(parts: AdminParts, *, version: str) -> FastAPI:
     _install_models(api, parts)
     _install_admin(api, parts)
     api.include_router(key_routes(parts.keys, parts.authorise_admin))
+    api.include_router(config_routes(parts.configs, parts.authorise_admin))
+    api.include_router(feedback_routes(parts.feedback, parts.world, parts.authenticate))
     return api
 
 
@@ -159,18 +172,32 @@ def _install_admin(api: FastAPI, parts: AdminParts) -> None:
     async def spend(asked: Annotated[SpendQuestion, Query()]) -> Response:
         """Spend, baseline and savings from the ledger, as `gateway spend --json` prints them."""
         try:
-            async with asyncio.timeout(QUERY_DEADLINE_S):
-                return _Out(await asyncio.to_thread(parts.spend, asked))
+            return _Out(await _asked(parts.spend, asked))
         except ValueError as exc:
             raise GatewayError(Blame.CALLER, 400, told=str(exc)) from exc
-        except LedgerUnavailable as exc:
-            told = "the ledger cannot be read at the moment; try again shortly"
-            raise GatewayError(Blame.GATEWAY, 503, told=told, headers=(("retry-after", "1"),)) from exc
-        except TimeoutError as exc:
-            told = f"the ledger did not answer within {QUERY_DEADLINE_S:g} s; ask for a shorter period"
-            raise GatewayError(Blame.GATEWAY, 504, told=told) from exc
+
+    @api.get("/admin/decisions/{id}", tags=["admin"], dependencies=guarded)
+    async def decision(name: Annotated[str, Path(alias="id")]) -> Response:
+        """What a decision was made of, what became of it, and whether it comes out the same again."""
+        try:
+            return _Out(await _asked(parts.decision, name))
+        except LookupError as exc:
+            raise GatewayError(Blame.CALLER, 404, told=str(exc), code="decision_not_found") from exc
 
     @api.post("/admin/explain", tags=["admin"], dependencies=guarded)
     async def explain(request: Request) -> Response:
         """How a chat request would be routed now; nothing is sent. The body is a chat-completions body."""
-        return _Out(parts.explain(await request.body()))
+        return _Out(await parts.explain(request.scope, await request.body()))
+
+
+async def _asked(ask: Callable[[Asked], Found], about: Asked) -> Found:
+    """What the ledger answers, in a thread and in time."""
+    try:
+        async with asyncio.timeout(QUERY_DEADLINE_S):
+            return await asyncio.to_thread(ask, about)
+    except LedgerUnavailable as exc:
+        told = "the ledger cannot be read at the moment; try again shortly"
+        raise GatewayError(Blame.GATEWAY, 503, told=told, headers=(("retry-after", "1"),)) from exc
+    except TimeoutError as exc:
+        told = f"the ledger did not answer within {QUERY_DEADLINE_S:g} s; ask for a shorter period"
+        raise GatewayError(Blame.GATEWAY, 504, told=told) from exc

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from fastapi import APIRouter, Path, Request, Response
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from gateway.core.contracts import LedgerUnavailable
 from gateway.core.errors import Blame, GatewayError
+
+from .guard import guarded
 
 Found = TypeVar("Found")
 
@@ -90,7 +91,7 @@ class KeyParts:
 
 
 def key_routes(parts: KeyParts, authorise: Callable[[Any], None]) -> APIRouter:  # Any: an ASGI scope
-    routes = APIRouter(prefix="/admin/keys", tags=["keys"], route_class=_guarded(authorise))
+    routes = APIRouter(prefix="/admin/keys", tags=["keys"], route_class=guarded(authorise))
 
     @routes.post("", status_code=201, response_model=MadeKey)
     async def create(asked: NewKey) -> _Facts:
@@ -113,23 +114,6 @@ def key_routes(parts: KeyParts, authorise: Callable[[Any], None]) -> APIRouter: 
         return await _in_time(parts.rotate, name, (asked or Rotation()).grace_s)
 
     return routes
-
-
-def _guarded(authorise: Callable[[Any], None]) -> type[APIRoute]:
-    """Routes that ask who it is first: FastAPI would read and judge the body before any dependency."""
-
-    class Guarded(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Any]:
-            handle = super().get_route_handler()
-
-            async def guarded(request: Request) -> Response:
-                authorise(request.scope)
-                answer: Response = await handle(request)
-                return answer
-
-            return guarded
-
-    return Guarded
 
 
 async def _in_time(act: Callable[..., Found], *arguments: object) -> Found:

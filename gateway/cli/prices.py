@@ -77,7 +77,7 @@ def _show(arguments: argparse.Namespace, world: World, at: datetime) -> int:
         return complain(f"no model is named {unknown[0]!r}; `gateway prices` lists those with a price")
     named = [world.direct[name].candidates[0] for name in arguments.words]
     book = world.market.prices
-    models = named or sorted(model for model in world.market.models if book.at(model, at) is not None)
+    models = named or sorted(model for model in world.market.plain if book.at(model, at) is not None)
     quotes = [Quote(model, at, book.at(model, at), book.next_change(model, at)) for model in models]
     if arguments.json:
         print(price_text.as_json(quotes), end="")
@@ -92,7 +92,7 @@ def _show(arguments: argparse.Namespace, world: World, at: datetime) -> int:
 def _drift(arguments: argparse.Namespace, world: World, at: datetime) -> int:
     known = load_known(arguments.known or KNOWN_DRIFT)
     catalogues = [opened() for opened in _OPEN.values()]
-    report = drift(world.market.prices, world.market.models, catalogues, known, at)
+    report = drift(world.market.prices, world.market.plain, catalogues, known, at)
     print(drift_text.as_json(report) if arguments.json else drift_text.render(report), end="")
     return 1 if arguments.fail and report.new else 0
 
@@ -127,8 +127,9 @@ def _import(arguments: argparse.Namespace, world: World, at: datetime) -> int:
 
 
 def _chosen(world: World, names: list[str], provider: str | None, *, everything: bool) -> dict[str, Model]:
-    ids = world.market.models if everything else [world.direct[name].candidates[0] for name in names]
-    return {name: world.market.models[name] for name in ids if provider in (None, world.market.models[name].provider)}
+    models = world.market.models
+    ids = world.market.plain if everything else [models[world.direct[name].candidates[0]].base for name in names]
+    return {name: models[name] for name in ids if provider in (None, models[name].provider)}
 
 
 def _rows(catalogue: Catalogue, proposals: list[Proposal], at: datetime) -> str:

@@ -82,7 +82,7 @@ def reconcile(arguments: argparse.Namespace) -> int:
 
 def _against(invoice: Invoice, engine: Engine, market: Market, arguments: argparse.Namespace) -> int:
     provider = arguments.provider or invoice.layout.provider
-    names = ModelNames(market.models.values(), provider)
+    names = ModelNames(market.plain.values(), provider)
     reader = _Reader(engine, market, provider, invoice.layout.zone, arguments.simulated)
     title = f"{invoice.name} ({invoice.layout.name}, days in {invoice.layout.zone or 'UTC'})"
     work = _by_attempt if arguments.per_attempt else _by_day

@@ -2,10 +2,12 @@
 
 yaml_places reads YAML with places; shape says what may stand in a file, leaves what single values may be; recover
 makes the most of a file that is partly wrong. Then what refers to what: providers, catalogue, prices, routes, steps,
-teams, rules. load ties them together; refresh looks at the reviewed price file while the gateway runs. Nothing here
-knows a clock: the instant comes in.
+teams, rules. load ties them together; reload does it again while the gateway runs. Nothing here knows a clock: the
+instant comes in.
 """
 
+from .kept import keep, restore
+from .kinds import kinds_file
 from .known import KNOWN_DRIFT, load_known
 from .leaves import is_name
 from .load import (
@@ -14,15 +16,18 @@ from .load import (
     SHIPPED_ROUTES,
     Loaded,
     Teams,
+    Texts,
+    build,
     load,
     load_teams,
+    read_texts,
     teams_of,
-    with_reviewed,
 )
 from .mistakes import ConfigError, Mistake, did_you_mean, render_mistakes, render_warnings
 from .modes import Mode
-from .refresh import PriceRefresher
+from .reload import Outcome, Reloader, Standing
 from .schema import json_schema
+from .source import Text
 
 __all__ = [
     "DEFAULT_ROUTES",
@@ -33,16 +38,24 @@ __all__ = [
     "Loaded",
     "Mistake",
     "Mode",
-    "PriceRefresher",
+    "Outcome",
+    "Reloader",
+    "Standing",
     "Teams",
+    "Text",
+    "Texts",
+    "build",
     "did_you_mean",
     "is_name",
     "json_schema",
+    "keep",
+    "kinds_file",
     "load",
     "load_known",
     "load_teams",
+    "read_texts",
     "render_mistakes",
     "render_warnings",
+    "restore",
     "teams_of",
-    "with_reviewed",
 ]

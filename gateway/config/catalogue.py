@@ -18,7 +18,6 @@ from .providers import build_providers
 from .shape import RoutesFile
 from .shape_book import BookFile, EffortKeys, ModelKeys, QualityKeys
 from .source import Spot
-from .words import KINDS
 
 
 class Names:
@@ -103,7 +102,7 @@ def build_catalogue(
     books: Sequence[File[BookFile]],
     routes: File[RoutesFile],
     env: Mapping[str, str],
-    kinds: Collection[str] = KINDS,
+    kinds: Collection[str],
 ) -> Catalogue:
     """kinds: what requests are told apart by; a kind is known too when a model has a score for it."""
     providers = build_providers(books, routes, env)

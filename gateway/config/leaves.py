@@ -234,6 +234,7 @@ Rate: TypeAlias = Annotated[Pico, PlainValidator(_money(pico_from_usd_per_millio
 Usd: TypeAlias = Annotated[Nano, PlainValidator(_money(nano_from_usd)), _PRICE_SCHEMA]
 BudgetUsd: TypeAlias = Annotated[Nano, PlainValidator(_budget), _PRICE_SCHEMA]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400), BeforeValidator(_number)]
+SecondsOrNever: TypeAlias = Annotated[float, Field(ge=0, le=86_400), BeforeValidator(_number)]
 Score: TypeAlias = Annotated[float, Field(ge=0, le=100), BeforeValidator(_number)]
 TokensPerByte: TypeAlias = Annotated[float, Field(gt=0, le=4), BeforeValidator(_number)]
 Percent: TypeAlias = Annotated[int, Field(gt=0, le=100)]

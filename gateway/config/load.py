@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from gateway.policies import POLICIES
 
 from .catalogue import build_catalogue
 from .files import File
+from .kinds import kinds_file, names_in
 from .mistakes import ConfigError, Mistake
 from .modes import Mode, off_reasons, provider_modes
 from .prices import build_prices
@@ -30,7 +32,6 @@ from .shape_book import BookFile, Keys, ReviewedFile
 from .source import Source, Text
 from .teams import build_callers, build_teams
 from .warn import find_warnings
-from .words import KINDS
 
 Shape = TypeVar("Shape", bound=Keys)
 
@@ -39,6 +40,7 @@ SHIPPED_ROUTES = Path(__file__).with_name("routes.yaml")
 """The routes.yaml that ships: in a checkout a link to the one at its root."""
 
 DEFAULT_ROUTES = Path("routes.yaml")
+_NOWHERE = "https://nowhere.invalid"
 _NO_ROUTES = f"no such file; name another, or begin with the shipped one: cp {SHIPPED_ROUTES} {{}}"
 
 
@@ -61,27 +63,17 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A world that passed every check.
+    """A world that passed every check, and the texts that it was built from.
 
-    files: what it was read from, for whoever watches them for changes. routes_raw: the routes file as it was read.
     kinds: the task kinds that requests are told apart by.
     """
 
     world: World
     warnings: tuple[Mistake, ...]
     modes: Mapping[str, Mode]
-    files: tuple[Path, ...]
     texts: Texts
     refresh: Refresh | None = None
-    kinds: tuple[str, ...] = KINDS
-
-    @property
-    def routes_raw(self) -> bytes:
-        return self.texts.routes.raw
-
-    @property
-    def reviewed_raw(self) -> bytes | None:
-        return None if self.texts.reviewed is None else self.texts.reviewed.raw
+    kinds: tuple[str, ...] = ()
 
 
 def load(
@@ -90,42 +82,64 @@ def load(
     *,
     now: datetime,
     pricebook: Path = PRICEBOOK,
-    routes_raw: bytes | None = None,
-    reviewed_raw: bytes | None = None,
-    kinds: Collection[str] = KINDS,
 ) -> Loaded:
-    """Read the price book and a routes.yaml (None: the one in the working directory).
+    """Read the price book and a routes.yaml (None: the one in the working directory), and build what they say.
 
-    env: the environment, for provider keys, team keys and base URLs. now: aware; what is near its end then is warned
-    about, and holidays that end too soon are refused.
-    routes_raw, reviewed_raw: what the routes file, and the file of its `refresh`, held when they were read before,
-    instead of what they hold by now.
-    kinds: the task kinds that requests are told apart by.
     Raises ConfigError with every mistake found.
     """
-    book_paths = sorted(pricebook.glob("*.yaml"))
+    return build(read_texts(routes_path, pricebook=pricebook), env, now=now)
+
+
+def read_texts(routes_path: Path | None, *, pricebook: Path = PRICEBOOK) -> Texts:
+    """The files as they are now. Raises ConfigError for one that cannot be read."""
     routes_file = routes_path or DEFAULT_ROUTES
     name = str(routes_file)
-    texts = Texts(
-        books=tuple(read(path, f"gateway/pricebook/{path.name}") for path in book_paths),
-        routes=Text(name, routes_raw)
-        if routes_raw is not None
-        else read(routes_file, name, missing=_NO_ROUTES.format(routes_file)),
-    )
-    texts, refresh = _with_reviewed_file(texts, routes_file, reviewed_raw)
-    files = [*book_paths, routes_file, *([] if refresh is None else [refresh.path])]
-    return _build(texts, env, now=now, files=tuple(files), refresh=refresh, kinds=tuple(kinds))
+    books = tuple(read(path, f"gateway/pricebook/{path.name}") for path in sorted(pricebook.glob("*.yaml")))
+    return reviewed_again(Texts(books, read(routes_file, name, missing=_NO_ROUTES.format(name))))
 
 
-def with_reviewed(loaded: Loaded, raw: bytes, env: Mapping[str, str], *, now: datetime) -> Loaded:
-    """The same files with another reviewed file: checked as a whole, like everything that is loaded.
+def reviewed_again(texts: Texts) -> Texts:
+    """With the reviewed file as it is now, if these texts name one. Raises ConfigError when it cannot be read."""
+    refresh = _refresh(texts.routes)
+    if refresh is None:
+        return texts
+    try:
+        return replace(texts, reviewed=Text(str(refresh.path), refresh.path.read_bytes()))
+    except (OSError, ValueError) as exc:  # ValueError: no path can hold a NUL
+        source = Source(*texts.routes)
+        why = exc.strerror if isinstance(exc, OSError) else str(exc)
+        source.wrong(("prices", "refresh", "file"), f"{refresh.path} cannot be read: {why}")
+        raise ConfigError(source.mistakes) from exc
 
-    Reads nothing. Raises ConfigError with every mistake found; ValueError when no `refresh` names such a file.
+
+@lru_cache(maxsize=4)  # asked at every look at the files, and they seldom change
+def _refresh(routes: Text) -> Refresh | None:
+    keys = shaped(Source(*routes), RoutesFile)
+    if keys is None or keys.refresh is None:
+        return None
+    return Refresh(Path(routes.name).parent / keys.refresh.file, keys.refresh.every_s)
+
+
+def build(texts: Texts, env: Mapping[str, str], *, now: datetime) -> Loaded:
+    """Texts and environment -> a world. Of files it reads the one of task kinds only, once.
+
+    env: the environment, for provider keys, team keys and base URLs. now: aware; what is near its end then is warned
+    about, and holidays that end too soon are refused. Raises ConfigError with every mistake found.
     """
-    if loaded.texts.reviewed is None:
-        raise ValueError("there is no reviewed file")
-    texts = replace(loaded.texts, reviewed=Text(loaded.texts.reviewed.name, raw))
-    return _build(texts, env, now=now, files=loaded.files, refresh=loaded.refresh, kinds=loaded.kinds)
+    return _build(texts, env, now=now, kinds=names_in(kinds_file(env)))
+
+
+def rebuilt(texts: Texts, modes: Mapping[str, Mode], *, at: datetime, kinds: Collection[str]) -> World:
+    """The world that these texts made at an earlier instant, without the environment of then: it has no callers.
+
+    Its base URLs are none, and its version is another. Raises ConfigError for what is no longer understood.
+    """
+    sources = [Source(*text) for text in texts.books]
+    books = [file for source in sources if (file := _file(source, BookFile)) is not None]
+    routes = _file(Source(*texts.routes), RoutesFile)
+    keys = [*(book.keys.provider for book in books), *(() if routes is None else routes.keys.providers.values())]
+    env = {one.base_url_env: _NOWHERE for one in keys if one.base_url_env}
+    return _build(texts, env, now=at, kinds=kinds, modes=modes).world
 
 
 def _build(
@@ -133,10 +147,10 @@ def _build(
     env: Mapping[str, str],
     *,
     now: datetime,
-    files: tuple[Path, ...],
-    refresh: Refresh | None,
-    kinds: tuple[str, ...],
+    kinds: Collection[str],
+    modes: Mapping[str, Mode] | None = None,
 ) -> Loaded:
+    """modes: those of an earlier time, whose team keys nobody knows any more; None: as the environment has it."""
     book_sources = [Source(*text) for text in texts.books]
     routes_source = Source(*texts.routes)
     sources = [*book_sources, routes_source]
@@ -151,7 +165,8 @@ def _build(
         raise ConfigError(mistake for source in sources for mistake in source.mistakes)
     catalogue = build_catalogue(books, routes, env, kinds)
     prices = build_prices(books, routes, reviewed, catalogue.names, now)
-    modes = provider_modes(catalogue.providers, env)
+    past = modes is not None
+    modes = modes or provider_modes(catalogue.providers, env)
     market = Market(
         models=catalogue.models,
         providers=catalogue.providers,
@@ -164,7 +179,7 @@ def _build(
         market=market,
         routes=build_routes(routes, catalogue),
         direct=direct_routes(routes.keys.defaults, catalogue),
-        callers=build_callers(routes, teams, env),
+        callers={} if past else build_callers(routes, teams, env),
         server=_server(routes.keys.server),
         teams=teams,
         rules=build_rules(routes, catalogue),
@@ -174,8 +189,8 @@ def _build(
     mistakes = [mistake for source in sources for mistake in source.mistakes]
     if mistakes:
         raise ConfigError(mistakes)
-    warnings = find_warnings(books, routes, reviewed, world, modes, env, now)
-    return Loaded(world, warnings, modes, files, texts, refresh, kinds)
+    warnings = () if past else find_warnings(books, routes, reviewed, world, modes, env, now)
+    return Loaded(world, warnings, modes, texts, _refresh(texts.routes), tuple(kinds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,21 +232,6 @@ def read(path: Path, name: str, *, missing: str = "no such file") -> Text:
         raise ConfigError([Mistake(name, 0, 0, f"cannot be read: {exc.strerror}")]) from exc
 
 
-def _with_reviewed_file(texts: Texts, routes_file: Path, raw: bytes | None) -> tuple[Texts, Refresh | None]:
-    """The file that `refresh` names; read, unless `raw` says what it held. Raises ConfigError when it cannot be."""
-    source = Source(*texts.routes)
-    keys = shaped(source, RoutesFile)
-    if keys is None or keys.refresh is None:
-        return texts, None
-    path = routes_file.parent / keys.refresh.file
-    try:
-        raw = path.read_bytes() if raw is None else raw
-    except OSError as exc:
-        source.wrong(("prices", "refresh", "file"), f"{path} cannot be read: {exc.strerror}")
-        raise ConfigError(source.mistakes) from exc
-    return replace(texts, reviewed=Text(str(path), raw)), Refresh(path, keys.refresh.every_s)
-
-
 def _file(source: Source, shape: type[Shape]) -> File[Shape] | None:
     keys = shaped(source, shape)
     return None if keys is None else File(source, keys)
@@ -244,6 +244,7 @@ def _server(keys: ServerKeys) -> ServerSettings:
         drain_s=keys.drain_s,
         abandoned_stream_s=keys.abandoned_stream_s,
         max_concurrency=keys.max_concurrency,
+        watch_s=keys.watch_s,
     )
 
 

@@ -40,10 +40,15 @@ def shaped(source: Source, shape: type[Shape]) -> Shape | None:
         except ValidationError as exc:
             errors = exc.errors(include_url=False)
         for error in errors:
-            error["loc"] = tuple(part for part in error["loc"] if part not in FORMS)
+            error["loc"] = _without_form(error["loc"])
         if not _recover(source, shape, errors):
             return None
     return None
+
+
+def _without_form(path: Path) -> Path:
+    """Without what pydantic put there to say which form of `prices` it took; a key may be called the same elsewhere."""
+    return (path[0], *path[2:]) if path[:1] == ("prices",) and path[1:2] and path[1] in FORMS else path
 
 
 def _take_out_nulls(source: Source) -> None:

@@ -93,6 +93,7 @@ def _route(
         candidates=tuple(candidates),
         fallbacks=tuple(fallbacks),
         weights=weights,
+        explore_percent=keys.explore_percent,
         kind=keys.kind,
         floors=keys.quality_floor or {},
         floor_means=FloorMeaning(keys.floor_means),
@@ -119,6 +120,9 @@ def _policy(keys: RouteKeys, spot: Spot) -> Policy | None:
     if policy is None:
         near = did_you_mean(keys.policy, POLICIES)
         spot.at("policy").wrong(f"unknown policy {keys.policy!r}; there are {listed(POLICIES)}{near}")
+    elif keys.explore_percent and keys.policy != "cheapest":
+        why = f"'explore_percent' is for the policy 'cheapest'; this route's policy is {keys.policy!r}"
+        spot.at("explore_percent").key.wrong(why)
     return policy
 
 

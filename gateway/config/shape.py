@@ -28,6 +28,7 @@ from .leaves import (
     OverridesWord,
     Percent,
     Seconds,
+    SecondsOrNever,
     Usd,
     Variable,
 )
@@ -55,6 +56,9 @@ class ServerKeys(Keys):
     )
     max_concurrency: Count = Field(
         default=2000, description="Requests in progress at once, per worker; more are answered 503."
+    )
+    watch_s: SecondsOrNever = Field(
+        default=2.0, description="How often the configuration files are looked at for a change; 0: never."
     )
 
 
@@ -98,6 +102,8 @@ class DefaultsKeys(Keys):
 class StepDownKeys(Keys):
     """Another route takes over while a budget is nearly used up."""
 
+    stand_ins: ClassVar[dict[str, object]] = {"from_percent": 100}
+
     from_percent: Percent = Field(description="From so much of the fullest budget on, in percent.")
     to: Name = Field(description="The route whose rules hold then; one without a step of its own.")
 
@@ -129,6 +135,9 @@ class RouteKeys(Keys):
     )
     baseline: ModelName | None = Field(default=None, description="The model that savings are counted against.")
     fallbacks: list[ModelName] = Field(default=[], description="Tried in this order when no candidate is left.")
+    explore_percent: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=0, description="For cheapest: requests that go to a candidate of which little is known, in percent."
+    )
     weights: dict[ModelName, Annotated[int, Field(ge=0, le=1_000_000)]] | None = Field(
         default=None, description="Shares by candidate, for the policy split only; 0 drains a model."
     )

@@ -70,6 +70,8 @@ class Source:
         """The value at a path of `data`. Raises KeyError when there is none."""
         found = self.data
         for part in path:
+            if isinstance(found, str):  # which would give its letters by their number
+                raise KeyError(path)
             try:
                 found = found[part]
             except (KeyError, IndexError, TypeError):

@@ -16,14 +16,15 @@ from .money import Nano
 from .pricing import Price, Usage
 
 
-class Estimate(msgspec.Struct, frozen=True, gc=False):
+class Estimate(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What is expected of one model on one route: what was learned, mixed with the stated priors.
 
     tokens_per_byte: prompt tokens per byte of its text. output_tokens: the mean of an answer, thinking included.
     cached_share: the part of a prompt (0 to 1) that the provider's prompt cache is expected to know. scores: quality
     by task kind, 0 to 100. bars: by task kind, the least expected score at which graded answers were right as often
     as the route's floor asks, for floors that hold on average. ttft_ms, tokens_per_s: medians of streams; None: not
-    seen yet. answers: how many answers this was learned from; 0: priors alone.
+    seen yet. answers: how many answers this was learned from; 0: priors alone. In a decision's record it is an array:
+    there are as many as candidates.
     """
 
     tokens_per_byte: float
@@ -42,18 +43,39 @@ class Estimate(msgspec.Struct, frozen=True, gc=False):
         return self.ttft_ms / 1_000 + (output / self.tokens_per_s if self.tokens_per_s else 0.0)
 
 
-class Warm(msgspec.Struct, frozen=True, gc=False):
-    """The model that answered the turn before, whose provider holds the conversation's beginning in its prompt cache.
+class Held(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """So many bytes of a conversation's beginning are in the prompt cache of a model, until an instant.
 
-    model: its id, with effort. tokens: how much of the prompt is expected to be there. locked: the turn continues a
-    tool loop, so it stays with that model while it can serve. own_from: from this message on all answers are its own;
-    what stands before it was said by others, and is adapted before the model sees it.
+    Bytes, as a request's prompt_bytes: a decision turns both into tokens in one way, so an estimate that is wrong about
+    the whole is not all the more wrong about what is left.
     """
 
     model: str
-    tokens: int
+    prompt_bytes: int
+    until_us: int
+
+
+class Warm(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The model that answered the turn before, whose provider holds the conversation's beginning in its prompt cache.
+
+    model: its id, with effort. prompt_bytes: how much of the prompt is expected to be there, until until_us. locked:
+    the turn continues a tool loop, so it stays with that model while it can serve. own_from: from this message on all
+    answers are its own; what stands before it was said by others, and is adapted before the model sees it. others: who
+    answered earlier turns, and knows that much less.
+    """
+
+    model: str
+    prompt_bytes: int
     locked: bool = False
     own_from: int = 0
+    until_us: int = 0
+    others: tuple[Held, ...] = ()
+
+    def at(self, model: str) -> int:
+        """How many bytes of the prompt this model's cache is expected to know."""
+        if model == self.model:
+            return self.prompt_bytes
+        return next((held.prompt_bytes for held in self.others if held.model == model), 0)
 
 
 class Signals(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from .candidate import Warm
 from .catalog import Model, Provider
 from .conversation import PromptCache, Turn
 from .errors import GatewayError
-from .learning import Tallies
+from .learning import Tallies, WeightedTallies
 from .pricing import Usage
 from .records import SpendRecord
 from .request import ChatRequest
@@ -177,8 +177,8 @@ class TallyStore(Protocol):
         """Add to what is kept: all of it or nothing."""
         ...
 
-    def past(self, simulated: bool, day: int) -> Tallies:
-        """What is kept of the days before this one."""
+    def past(self, simulated: bool, day: int) -> WeightedTallies:
+        """What is kept of the days before this one, counted for what it weighs on it."""
         ...
 
     def present(self, simulated: bool, day: int, hour: int) -> Tallies:

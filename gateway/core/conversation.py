@@ -18,10 +18,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-from .candidate import Warm
+from .candidate import Held, Warm
+from .catalog import EFFORTS
 
 WORTH_BYTES = 2_000
 """A first question shorter than this, without tools, is not remembered: no provider caches less than that is."""
+
+MOST_OTHERS = 3
+"""So many earlier models are remembered beside the one that answered last."""
 
 LOOP_S = 1_800
 """How long it is remembered who called a tool: results may come long after the prompt cache has gone cold."""
@@ -54,19 +58,17 @@ class Conversation(msgspec.Struct, frozen=True, gc=False):
     messages: int
 
 
-class Turn(msgspec.Struct, frozen=True, gc=False, array_like=True):
+class Turn(msgspec.Struct, frozen=True, array_like=True):
     """An answered turn as it is remembered.
 
-    model: who answered, with effort. tokens: how much of the prompt its provider's cache took in, for warm_s seconds
-    from at_us on. head: as in Conversation. own_from: as in Warm.
+    by: who answered, with effort, and what its provider's cache holds since. head: as in Conversation. own_from and
+    others: as in Warm.
     """
 
-    model: str
-    tokens: int
-    at_us: int
-    warm_s: int
+    by: Held
     head: bytes
-    own_from: int
+    own_from: int = 0
+    others: tuple[Held, ...] = ()
 
 
 class PromptCache(msgspec.Struct, frozen=True, gc=False):
@@ -79,6 +81,10 @@ class PromptCache(msgspec.Struct, frozen=True, gc=False):
     def holds(self, prompt: int) -> int:
         """How many tokens of such a prompt are found again."""
         return prompt - prompt % self.step if prompt >= self.least_tokens else 0
+
+    def after(self, model: str, *, prompt: int, size: int, now_us: int) -> Held:
+        """What a model's cache holds after a prompt of so many tokens, and so many bytes."""
+        return Held(model, size * self.holds(prompt) // max(prompt, 1), now_us + self.keeps_s * 1_000_000)
 
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -119,35 +125,38 @@ def subkey(secret: bytes) -> bytes:
 
 
 def fingerprint(key: bytes, *, organisation: str, team: str, said: bytes) -> str:
-    """Under which name a turn is remembered: an HMAC-SHA-256, its first half in hex. `said`: a digest of this module.
+    """Under which name a turn is remembered: a keyed BLAKE2b in hex. `said`: a digest of this module.
 
     Parts are length-prefixed, so no two callers run together.
     """
     org, group = organisation.encode(), team.encode()
     parts = (len(org).to_bytes(4, "big"), org, len(group).to_bytes(4, "big"), group, said)
-    return hmac.digest(key, b"".join(parts), "sha256")[:16].hex()
+    return hashlib.blake2b(b"".join(parts), key=key, digest_size=16).hexdigest()
 
 
-def own_from(model: str, messages: int, warm: Warm | None) -> int:
-    """From which message on all answers are `model`'s own, now that it answers at place `messages`.
-
-    What was said by nobody known was sent as it came, and the model took it: that counts as the model's own.
-    """
+def answered(by: Held, conversation: Conversation, warm: Warm | None) -> Turn:
+    """The turn that was just answered. warm: what was known before."""
     if warm is None:
-        return 0
-    return warm.own_from if base(warm.model) == base(model) else messages
+        # What was said by nobody known was sent as it came, and the model took it: that counts as the model's own.
+        return Turn(by, conversation.head)
+    own_from = warm.own_from if base(warm.model) == base(by.model) else conversation.messages
+    known = (Held(warm.model, warm.prompt_bytes, warm.until_us), *warm.others)
+    others = tuple(one for one in known if one.model != by.model and one.prompt_bytes)[:MOST_OTHERS]
+    return Turn(by, conversation.head, own_from, others)
 
 
 def warmth(turn: Turn, history: History, conversation: Conversation, now_us: int) -> Warm | None:
     """What a remembered turn means for the next one; None when it means nothing."""
-    fresh = now_us - turn.at_us < turn.warm_s * 1_000_000 and turn.head == conversation.head
-    tokens = turn.tokens if fresh else 0
+    by, same = turn.by, turn.head == conversation.head  # with other tools it is another prompt from its start
+    held = by.prompt_bytes if same and now_us < by.until_us else 0
+    others = tuple(one for one in turn.others if now_us < one.until_us) if same else ()
     locked = history.in_loop or history.held
-    if not tokens and not locked and not history.bound:
+    if not held and not others and not locked and not history.bound:
         return None
-    return Warm(turn.model, tokens, locked, turn.own_from)
+    return Warm(by.model, held, locked, turn.own_from, by.until_us, others)
 
 
 def base(model: str) -> str:
-    """A model's id without its effort: prompt caches and signatures know no efforts."""
-    return model.partition("@")[0]
+    """A model's id without its effort; other words after an @ are part of its name. Signatures know no efforts."""
+    name, _, effort = model.rpartition("@")
+    return name if effort in EFFORTS else model

@@ -1,7 +1,7 @@
 """From tallies to what is expected of each model on a route: what was learned, drawn towards the stated priors.
 
-A prior counts as 20 answers (quality.SHRINK). The length of an answer is learned at three places, each the prior of
-the next: the model on other routes, the route with other kinds, the route with this kind. No answer counts twice.
+A prior counts as 20 answers (quality.SHRINK), of lengths as 5 (lengths.SHRINK), where it is a length that is stated,
+corrected by what was seen of the model in other kinds and of the kind with other models.
 Numbers are rounded, so that two decisions in a row differ only when something has happened.
 """
 
@@ -16,7 +16,8 @@ import msgspec
 
 from .candidate import Estimate
 from .catalog import AUTO, OVERALL
-from .learning import BY_HOUR, GRADES_PER_ONE, HALF_LIFE_DAYS, Key
+from .learning import GRADES_PER_ONE, Tallies, WeightedTallies
+from .lengths import Factors, Seen, fit
 from .quality import SHRINK, bar, shrunk
 from .route import FloorMeaning, Route
 from .world import World
@@ -47,18 +48,19 @@ class Length(msgspec.Struct, frozen=True):
 
 
 class Learned:
-    """Sums of tallies at one moment. Built up by `add`, then only read.
+    """Sums of tallies at one moment. Built up by `add`, then only read."""
 
-    day: the present one, since the epoch; what is older counts less.
-    """
-
-    def __init__(self, day: int, sums: Learned | None = None) -> None:
-        """sums: what to begin with, of the same day."""
-        self._day = day
+    def __init__(self, sums: Learned | None = None) -> None:
+        """sums: what to begin with."""
         self._sums: dict[_Place, Sum] = defaultdict(Sum)
         self._buckets: dict[_Place, dict[int, Sum]] = defaultdict(lambda: defaultdict(Sum))
+        self._factors: dict[str, Factors] = {}
+        self._fitted_to: World | None = None
         self._kinds: dict[str, set[str]] = defaultdict(set)  # by model, of which its answers were graded
+        self._efforts: dict[str, set[str]] = defaultdict(set)  # by plain model, the ids with effort that have answered
         if sums is not None:
+            for name, ids in sums._efforts.items():
+                self._efforts[name] |= ids
             for name, kinds in sums._kinds.items():
                 self._kinds[name] |= kinds
             for place, one in sums._sums.items():
@@ -67,27 +69,23 @@ class Learned:
                 for bucket, one in buckets.items():
                     self._buckets[place][bucket] = Sum(one.n, one.total, one.base)
 
-    def add(self, tallies: Iterable[tuple[Key, tuple[int, int, int] | list[int]]]) -> None:
-        weights: dict[int, float] = {}
-        for (what, _, span, route, kind, model, bucket), (n, total, base) in tallies:
-            if what in BY_HOUR:
-                weight = 1.0
-            elif (found := weights.get(span)) is not None:
-                weight = found
-            else:
-                weight = weights[span] = 0.5 ** (max(self._day - span, 0) / HALF_LIFE_DAYS)
+    def add(self, tallies: Tallies | WeightedTallies) -> None:
+        """Of this day, of a moment ago, or weighted by what days past still count for."""
+        for (what, _, _, route, kind, model, bucket), (n, total, base) in tallies.items():
             for place in _places(what, route, kind, model):
-                self._count(self._sums[place], weight, n, total, base)
+                self._count(self._sums[place], n, total, base)
             if what == "grade":
                 self._kinds[model].add(kind)
+            elif what == "out" and "@" in model:
+                self._efforts[model.partition("@")[0]].add(model)
             if what in _IN_BUCKETS:
-                self._count(self._buckets[what, route, kind, model][bucket], weight, n, total, base)
+                self._count(self._buckets[what, route, kind, model][bucket], n, total, base)
 
     @staticmethod
-    def _count(into: Sum, weight: float, n: int, total: int, base: int) -> None:
-        into.n += weight * n
-        into.total += weight * total
-        into.base += weight * base
+    def _count(into: Sum, n: float, total: float, base: float) -> None:
+        into.n += n
+        into.total += total
+        into.base += base
 
     def _of(self, what: str, route: str, kind: str, model: str) -> Sum:
         return self._sums.get((what, route, kind, model), _NOTHING)
@@ -98,7 +96,7 @@ class Learned:
         floor = _strictest(rules, kind)
         kinds = _kinds_weighed(rules, kind)
         found = {}
-        for name in _names(rules, world):
+        for name in self._names(rules, world):
             estimate = self._estimate(name, route, kind, kinds, floor, world)
             if estimate is not None:
                 found[name] = estimate
@@ -107,30 +105,42 @@ class Learned:
     def lengths(self, route: Route, kind: str, world: World) -> Mapping[str, Length]:
         """How long answers of this route and kind were, by model id; only where there are some."""
         found = {}
-        for name in _names(reachable(route, world), world):
+        for name in self._names(reachable(route, world), world):
             buckets = self._buckets.get(("out", route.name, kind, name))
             if buckets:
                 n = self._of("out", route.name, kind, name).n
                 found[name] = Length(_whole(n), round(quantile(buckets, 0.5)), round(quantile(buckets, 0.95)))
         return found
 
+    def _names(self, rules: Iterable[Route], world: World) -> Iterable[str]:
+        """Every model that may be weighed: those named, and the same at another effort, which a request may ask for."""
+        models = world.market.models
+        named: dict[str, None] = {}
+        for one in rules:
+            named.update(dict.fromkeys((*one.candidates, *one.fallbacks)))
+            if one.baseline is not None:
+                named[one.baseline] = None
+        for base in {models[name].base for name in named if name in models}:
+            named.update(dict.fromkeys(sorted(self._efforts.get(base, ()))))
+        return [name for name in named if known(name, world) is not None]
+
     def _estimate(
         self, name: str, route: Route, kind: str, kinds: frozenset[str] | None, floor: float | None, world: World
     ) -> Estimate | None:
-        model, prior = world.market.models[name], world.market.priors[name]
+        market, standing_in = world.market, known(name, world) or name
+        model, prior = market.models[standing_in], market.priors[standing_in]
         written = self._of("out", "", "", name)
         prompts, hits = self._of("in", "", "", model.base), self._of("hit", route.name, "", model.base)
         graded = self._of("grade", "", "", name)
         first, rate = self._buckets.get(("ttft", "", "", name)), self._buckets.get(("tps", "", "", name))
         if not (written.n or prompts.n or hits.n or graded.n or first):
             return None
-        stated = prior.output_tokens if route.expected_output_tokens is None else route.expected_output_tokens
         ratio = prompts.total / prompts.base if prompts.base else 0.0
         share = hits.total / hits.base if hits.base else 0.0
         scores = self._scores(name, prior.scores) if graded.n else prior.scores
         return Estimate(
             tokens_per_byte=round(shrunk(prior.tokens_per_byte, prompts.n, prompts.n * ratio), 4),
-            output_tokens=max(round(self._length(name, route.name, kind, stated)), 1),
+            output_tokens=max(round(self._length(name, route, kind, world)), 1),
             cached_share=round(shrunk(prior.cached_share, hits.n, hits.n * share), 3),
             scores={one: round(score, 2) for one, score in scores.items() if kinds is None or one in kinds},
             bars={} if floor is None else self._bars(name, kind, floor),
@@ -139,13 +149,27 @@ class Learned:
             answers=_whole(written.n),
         )
 
-    def _length(self, name: str, route: str, kind: str, stated: float) -> float:
-        everywhere, here = self._of("out", "", "", name), self._of("out", route, "", name)
-        this = self._of("out", route, kind, name)
-        length = stated
-        for sums in (everywhere.less(here), here.less(this), this):
-            length = shrunk(length, sums.n, sums.total)
-        return length
+    def _length(self, name: str, route: Route, kind: str, world: World) -> float:
+        this = self._of("out", route.name, kind, name)
+        if self._fitted_to is not world:
+            self._fitted_to, self._factors = world, {}
+        factors = self._factors.get(route.name)
+        if factors is None:
+            factors = self._factors[route.name] = self._fit(route, world)
+        return factors.length(_stated(name, route, world), name, kind, Seen(this.n, this.total))
+
+    def _fit(self, route: Route, world: World) -> Factors:
+        here: dict[tuple[str, str], Seen] = {}
+        elsewhere: dict[str, Seen] = {}
+        for (what, of, kind, model), sums in self._sums.items():
+            if what != "out" or known(model, world) is None:
+                continue
+            if of == route.name and kind:
+                here[model, kind] = Seen(sums.n, sums.total)
+            elif not of:
+                others = sums.less(self._of("out", route.name, "", model))
+                elsewhere[model] = Seen(others.n, others.total)
+        return fit(here, elsewhere, {model: _stated(model, route, world) for model in elsewhere})
 
     def _scores(self, name: str, priors: Mapping[str, float]) -> dict[str, float]:
         """Where a kind has no prior of its own, its grades are drawn towards those of the other kinds."""
@@ -165,6 +189,16 @@ class Learned:
         buckets = self._buckets.get(("bar", "", kind, name), {})
         found = bar({number: (one.n, one.total / GRADES_PER_ONE) for number, one in buckets.items()}, floor)
         return {} if found is None else {kind: found}
+
+
+def _stated(model: str, route: Route, world: World) -> float:
+    return float(route.expected_output_tokens or world.market.priors[known(model, world) or model].output_tokens)
+
+
+def known(model: str, world: World) -> str | None:
+    """The id under which the market has a model: its own, or the plain one's; None when it has neither."""
+    models, plain = world.market.models, model.partition("@")[0]
+    return model if model in models else plain if plain in models else None
 
 
 _IN_BUCKETS = frozenset({"out", "ttft", "tps", "bar"})
@@ -219,21 +253,6 @@ def reachable(route: Route, world: World) -> tuple[Route, ...]:
                 found[name] = world.routes[name]
                 left.append(found[name])
     return tuple(found.values())
-
-
-def _names(rules: Iterable[Route], world: World) -> Iterable[str]:
-    """Every model that may be weighed: those named, and the same at another effort, which a request may ask for."""
-    models = world.market.models
-    named: dict[str, None] = {}
-    for one in rules:
-        named.update(dict.fromkeys((*one.candidates, *one.fallbacks)))
-        if one.baseline is not None:
-            named[one.baseline] = None
-    bases = {models[name].base for name in named}
-    for name, model in models.items():
-        if model.effort is not None and model.base in bases:
-            named[name] = None
-    return [name for name in named if name in models]
 
 
 def _strictest(rules: Iterable[Route], kind: str) -> float | None:

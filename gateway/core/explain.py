@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from .candidate import Candidate
+from .estimates import Length
 from .market import Market
 from .money import usd, usd_per_million
 from .request import ChatRequest
@@ -14,7 +15,11 @@ from .routing import Decision, expected_usage
 
 
 class ExplainedCandidate(msgspec.Struct, frozen=True):
-    """rank 1 is asked first. Rates in dollars per million tokens."""
+    """rank 1 is asked first. Rates in dollars per million tokens. quality: what is expected of this request's answer.
+
+    answers: how many settled answers the expectation was learned from; 0: the stated priors. output_p50, output_p95:
+    how long those of this route and kind were, where that is at hand.
+    """
 
     rank: int
     model: str
@@ -30,6 +35,11 @@ class ExplainedCandidate(msgspec.Struct, frozen=True):
     price_source: str
     quality: float | None
     quality_source: str | None
+    expected_cached_tokens: int = 0
+    expected_seconds: float | None = None
+    answers: int = 0
+    output_p50: int | None = None
+    output_p95: int | None = None
 
 
 class ExplainedDrop(msgspec.Struct, frozen=True):
@@ -53,8 +63,13 @@ class Explanation(msgspec.Struct, frozen=True):
     drops: list[ExplainedDrop]
 
 
-def explain(decision: Decision, request: ChatRequest, market: Market) -> Explanation:
-    """Put a decision into words and dollars. Pure; sends nothing."""
+_NO_LENGTHS: Mapping[str, Length] = {}
+
+
+def explain(
+    decision: Decision, request: ChatRequest, market: Market, lengths: Mapping[str, Length] = _NO_LENGTHS
+) -> Explanation:
+    """Put a decision into words and dollars. Pure; sends nothing. lengths: of answers that were seen, by model."""
     route = decision.route
     return Explanation(
         route=route.name,
@@ -65,7 +80,10 @@ def explain(decision: Decision, request: ChatRequest, market: Market) -> Explana
         needs=sorted(request.needs),
         baseline_model=route.baseline,
         baseline_expected_cost_usd=_baseline_cost(decision, request, market),
-        candidates=[_candidate(rank, one, decision, market) for rank, one in enumerate(decision.candidates, 1)],
+        candidates=[
+            _candidate(rank, one, decision, market, lengths.get(one.model.id))
+            for rank, one in enumerate(decision.candidates, 1)
+        ],
         drops=[ExplainedDrop(drop.model, drop.code, drop.reason) for drop in decision.drops],
     )
 
@@ -79,8 +97,9 @@ def _baseline_cost(decision: Decision, request: ChatRequest, market: Market) -> 
     return usd(price.cost(expected_usage(market.models[declared], decision.route, request, estimate)))
 
 
-def _candidate(rank: int, one: Candidate, decision: Decision, market: Market) -> ExplainedCandidate:
-    score = one.model.score(decision.kind)
+def _candidate(
+    rank: int, one: Candidate, decision: Decision, market: Market, length: Length | None
+) -> ExplainedCandidate:
     rates = one.price.rates(one.expected.prompt)
     return ExplainedCandidate(
         rank=rank,
@@ -95,9 +114,25 @@ def _candidate(rank: int, one: Candidate, decision: Decision, market: Market) ->
         price_id=one.price.id,
         price_status=one.price.row.status,
         price_source=one.price.row.source,
-        quality=None if score is None else score.score,
-        quality_source=None if score is None else f"{score.source} ({score.status}, read {score.read})",
+        quality=None if one.score is None else round(one.score, 2),
+        quality_source=_quality_source(one, decision, market),
+        expected_cached_tokens=one.expected.cached_input,
+        expected_seconds=None if one.seconds is None else round(one.seconds, 3),
+        answers=one.answers,
+        output_p50=None if length is None else length.p50,
+        output_p95=None if length is None else length.p95,
     )
+
+
+def _quality_source(one: Candidate, decision: Decision, market: Market) -> str | None:
+    if one.score is None:
+        return None
+    stated = one.model.score(decision.kind)
+    prior = None if stated is None else f"{stated.source} ({stated.status}, read {stated.read})"
+    learned = decision.signals.estimates.get(one.model.id)
+    if learned is None or all(market.priors[one.model.id].scores.get(k) == v for k, v in learned.scores.items()):
+        return prior
+    return "graded answers" if prior is None else f"{prior}, and graded answers"
 
 
 def render(explanation: Explanation) -> str:
@@ -110,6 +145,7 @@ def render(explanation: Explanation) -> str:
         + (f" (${explanation.baseline_expected_cost_usd})" if explanation.baseline_expected_cost_usd else ""),
         "",
     ]
+    learned = any(one.answers for one in explanation.candidates)
     rows: list[Mapping[str, str]] = [
         {
             "#": str(one.rank),
@@ -121,16 +157,24 @@ def render(explanation: Explanation) -> str:
             "quality": "-" if one.quality is None else f"{one.quality:g}",
             "price row": one.price_id,
         }
+        | ({"learned from": _learned_from(one)} if learned else {})
         for one in explanation.candidates
     ]
-    lines += _table(rows) if rows else ["no candidate is left"]
+    lines += table(rows) if rows else ["no candidate is left"]
     if explanation.drops:
         lines += ["", "left out:"]
         lines += [f"  {drop.model}: {drop.reason} [{drop.code}]" for drop in explanation.drops]
     return "\n".join(lines)
 
 
-def _table(rows: list[Mapping[str, str]]) -> list[str]:
+def _learned_from(one: ExplainedCandidate) -> str:
+    if not one.answers:
+        return "stated priors"
+    spread = "" if one.output_p50 is None else f" (output p50 {one.output_p50}, p95 {one.output_p95})"
+    return f"{one.answers} answer{'s' if one.answers != 1 else ''}{spread}"
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> list[str]:
     names = list(rows[0])
     widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
     return [

@@ -13,6 +13,7 @@ import msgspec
 
 from .candidate import Estimate, Signals, Warm
 from .catalog import Capability
+from .money import Nano
 from .question import Question, answer
 from .request import ChatRequest
 from .routing import Decision
@@ -52,6 +53,8 @@ class Remembered(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Remembered).decode
+_candidates = msgspec.json.Decoder(list[tuple[str, str, int, float | None]]).decode
+_drops = msgspec.json.Decoder(list[tuple[str, str]]).decode
 
 
 def remember(question: Question, decision: Decision, config: str) -> str:
@@ -78,6 +81,20 @@ def remember(question: Question, decision: Decision, config: str) -> str:
         warm=signals.warm,
     )  # fmt: skip
     return _encode(remembered).decode()
+
+
+def outline(decision: Decision) -> tuple[list[tuple[str, str, Nano, float | None]], list[tuple[str, str]]]:
+    """What came of a decision, as the ledger keeps it: candidates (model, price row, expected cost, quality), drops."""
+    candidates = [(one.model.id, one.price.id, one.expected_cost, one.score) for one in decision.candidates]
+    return candidates, [(drop.model, drop.code) for drop in decision.drops]
+
+
+def outlined(candidates: str, drops: str) -> tuple[list[tuple[str, str, int, float | None]], list[tuple[str, str]]]:
+    """The same read back from a row of the ledger; nothing of what was written in another form."""
+    try:
+        return _candidates(candidates), _drops(drops)
+    except msgspec.MsgspecError:
+        return [], []
 
 
 def recall(text: str) -> Remembered:

@@ -22,6 +22,8 @@ IMAGE_TOKENS = 1_000
 """Prior for one image's prompt tokens: between a small tile (85) and a large picture (1,500) at the three providers.
 A file part counts as one too: its pages cannot be counted without reading it."""
 
+IMAGE_BYTES = 4 * IMAGE_TOKENS
+
 MOST_CHOICES = 128
 MOST_TOKENS = 10_000_000
 """Above what any provider takes; a larger number is a mistake, or meant to overflow an account."""
@@ -60,6 +62,11 @@ class ChatRequest(msgspec.Struct, frozen=True, dict=True):
     def conversation(self) -> Conversation:
         """What it continues, and will be continued by. Worked out when it is first asked for, and kept."""
         return read_conversation(self.fields, self.history)
+
+    @property
+    def prompt_size(self) -> int:
+        """The prompt's bytes, with as many for each image as its tokens would have as text."""
+        return self.prompt_bytes + self.images * IMAGE_BYTES
 
     def prompt_tokens(self, tokens_per_byte: float) -> int:
         """The estimated size of the prompt, rounded up."""

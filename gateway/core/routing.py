@@ -6,7 +6,8 @@ replayed from its record. Dropping a candidate is never silent: each drop keeps 
 The order of a decision: hard filters (provider in use, jurisdiction, needs, effort, retirement, context), the quality
 floor for the task kind, the price of this request now, its cost cap, health; then the route's policy orders what is
 left. A conversation's next turn is expected to find its beginning in the prompt cache of the model that answered last,
-and nowhere else: so to move it is priced, and a turn within a tool loop stays where it is.
+less of it with those that answered before, and nothing elsewhere: so to move it is priced, and a turn within a tool
+loop stays where it is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 
 from .candidate import Candidate, Drop, Estimate, Signals, Warm
 from .catalog import AUTO, OVERALL, Model
+from .conversation import base
 from .errors import Blame, GatewayError
 from .market import Market
 from .money import Nano, usd
@@ -69,8 +71,10 @@ def decide(
         drops += [Drop(one.model.id, "policy", why) for one in able if one.model.id not in kept]
     if fallbacks:
         ranked += judge.admitted([name for name in fallbacks if name not in names])
-    if signals.warm is not None and signals.warm.locked:
-        ranked.sort(key=lambda one: one.model.id != signals.warm.model)  # type: ignore[union-attr]  # it is not None
+    warm = signals.warm
+    if warm is not None and warm.locked:
+        maker = base(warm.model)  # what it left in the messages it can read at any effort
+        ranked.sort(key=lambda one: (one.model.base != maker, one.model.id != warm.model))
     return Decision(route=route, candidates=tuple(ranked), drops=tuple(drops), signals=signals, kind=judge.kind)
 
 
@@ -128,7 +132,7 @@ class _Judge:
             return Drop(name, "capability", f"has no {missing}")
         if model.deprecated_on is not None and now.date() >= model.deprecated_on:
             return Drop(name, "deprecated", f"its provider retired it on {model.deprecated_on}")
-        estimate = signals.estimates.get(name) or market.priors[name]
+        estimate = self._expected_of(model)
         prompt = request.prompt_tokens(estimate.tokens_per_byte)
         if prompt > model.context_tokens:
             return Drop(name, "context", f"about {prompt} prompt tokens, it takes {model.context_tokens}")
@@ -147,6 +151,15 @@ class _Judge:
             return Drop(name, "unhealthy", signals.unhealthy[model.base])
         expected = Usage(prompt - cached, cached, 0, output)
         return Candidate(model, price, expected, cost, score, estimate.seconds(output), estimate.answers)
+
+    def _expected_of(self, model: Model) -> Estimate:
+        """At the effort that is asked for, where its answers are known, though the model is no candidate of its own."""
+        learned, found, asked = self._signals.estimates, None, self._request.effort
+        if learned:
+            if asked is not None and model.effort is None:
+                found = learned.get(f"{model.id}@{asked}")
+            found = found or learned.get(model.id)
+        return found or self._market.priors[model.id]
 
     def _under_floor(self, score: float | None, estimate: Estimate) -> str | None:
         """Why a model with this expected score may not serve, if it may not."""
@@ -214,7 +227,7 @@ def expected_cached(model: Model, prompt: int, estimate: Estimate, warm: Warm | 
     """How many prompt tokens its provider's cache is expected to know."""
     if warm is None:
         return int(prompt * estimate.cached_share)
-    return min(warm.tokens, prompt) if warm.model == model.id else 0
+    return min(int(warm.at(model.id) * estimate.tokens_per_byte), prompt)
 
 
 def expected_usage(model: Model, route: Route, request: ChatRequest, estimate: Estimate) -> Usage:

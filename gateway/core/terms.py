@@ -19,11 +19,13 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+from .catalog import AUTO
 from .errors import Blame, GatewayError
-from .money import Nano, nano_from_usd, usd
-from .route import Delivery, Policy, Route
+from .money import NANO_PER_USD, Nano, nano_from_usd, usd
+from .route import Delivery, FloorMeaning, Policy, Route
 
 PREFIX = "x-gateway-"
+MOST_COST_USD = 1_000_000
 SHORTEST_TIMEOUT_MS, LONGEST_TIMEOUT_MS = 10, 3_600_000
 
 
@@ -97,10 +99,14 @@ def _money(given: Mapping[str, str], name: str) -> Nano | None:
     text = given.get(name)
     if text is None:
         return None
+    takes = f"an amount in US dollars, such as 0.05, up to {MOST_COST_USD:,}"
     try:
-        return nano_from_usd(text)
+        amount = nano_from_usd(text)
     except ValueError as exc:
-        raise _unknown(name, text, "an amount in US dollars, such as 0.05") from exc
+        raise _unknown(name, text, takes) from exc
+    if amount > MOST_COST_USD * NANO_PER_USD:
+        raise _unknown(name, text, takes)
+    return amount
 
 
 def _timeout(given: Mapping[str, str], name: str) -> int | None:
@@ -148,6 +154,8 @@ def under(route: Route, terms: Terms, words: Words, *, may_loosen: bool) -> Rout
         policy=route.policy if terms.policy is None else words.policies[terms.policy],
         kind=kind,
         floors=floors,
+        # What graded answers are known to average was worked out for the route's own floor.
+        floor_means=route.floor_means if terms.floor is None else FloorMeaning.REQUEST,
         max_cost_nano=route.max_cost_nano if terms.max_cost_nano is None else terms.max_cost_nano,
         jurisdictions=route.jurisdictions if terms.jurisdictions is None else frozenset(terms.jurisdictions),
         timeouts=timeouts,
@@ -159,6 +167,12 @@ def _loosened(route: Route, terms: Terms) -> list[tuple[str, str]]:
     found = []
     if terms.policy is not None and terms.policy != route.policy.name:
         found.append(("policy", f"its policy is {route.policy.name}"))
+    floor = route.floor_for(route.kind)
+    # Where each request is judged by its own kind, the caller's word for it is what was asked for.
+    if terms.kind is not None and terms.floor is None and floor is not None and route.kind != AUTO:
+        other = route.floor_for(terms.kind)
+        if other is None or other < floor:
+            found.append(("kind", f"its floor for {route.kind} is {floor:g}"))
     strictest = max(route.floors.values(), default=None)
     if terms.floor is not None and strictest is not None and terms.floor < strictest:
         found.append(("quality-floor", f"its floor is {strictest:g}"))

@@ -57,6 +57,7 @@ class ServerSettings:
     drain_s: float = 30.0
     abandoned_stream_s: float = 120.0
     max_concurrency: int = 2_000
+    watch_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from gateway.core.candidate import Candidate, Signals
 from gateway.core.route import Route
 
-FEW_ANSWERS = 10
-DEAREST_TRIED = 3
+FEW_ANSWERS = 5
+DEAREST_TRIED = 2
 """A candidate is tried while it is expected to cost at most so many times the least."""
 
 _UNSEEN = float("inf")

@@ -1,6 +1,7 @@
 """Shares by weight: a draw without replacement, so the rest of the draw is the fallback order.
 
-A weight of 0 drains a model: it is not drawn, not even as a fallback.
+A weight of 0 drains a model: it is not drawn, not even as a fallback. A route without weights, which a request's own
+header may have brought here, has equal shares.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class Split:
         drawn = []
         for candidate in candidates:
             # A request that asks for an effort itself meets a model at that effort under the share of the plain one.
-            weight = route.weights.get(candidate.model.id, route.weights.get(candidate.model.base, 0))
+            model = candidate.model
+            weight = route.weights.get(model.id, route.weights.get(model.base, 0)) if route.weights else 1
             if weight > 0:
                 drawn.append((dice.random() ** (1 / weight), candidate))
         drawn.sort(key=lambda pair: pair[0], reverse=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from gateway.core.candidate import Warm
 from gateway.core.catalog import Capability
 from gateway.core.contracts import Warmth
-from gateway.core.conversation import LOOP_S, WORTH_BYTES, Turn, fingerprint, own_from, subkey, warmth
+from gateway.core.conversation import LOOP_S, WORTH_BYTES, answered, fingerprint, subkey, warmth
 from gateway.core.request import ChatRequest
 from gateway.core.world import Caller
 
@@ -47,14 +47,8 @@ class Affinity:
             return
         conversation = request.conversation
         cache = attempt.target.dialect.prompt_cache(model)
-        turn = Turn(
-            model=model.id,
-            tokens=cache.holds(attempt.usage.prompt),
-            at_us=now_us(),
-            warm_s=cache.keeps_s,
-            head=conversation.head,
-            own_from=own_from(model.id, conversation.messages, job.decision.signals.warm),
-        )
+        held = cache.after(model.id, prompt=attempt.usage.prompt, size=request.prompt_size, now_us=now_us())
+        turn = answered(held, conversation, job.decision.signals.warm)
         # Not by the finish reason: there are providers that end a tool call with "stop".
         ttl_s = max(cache.keeps_s, LOOP_S) if Capability.TOOLS in request.needs else cache.keeps_s
         self._store.keep(self._name(job.caller, conversation.whole), turn, ttl_s)

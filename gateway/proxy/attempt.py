@@ -20,6 +20,7 @@ from gateway.core.market import Market
 from gateway.core.money import Nano
 from gateway.core.pricing import Usage
 from gateway.core.records import LOST, SpendRecord, State, UsageSource
+from gateway.core.remembered import outline
 from gateway.core.request import ChatRequest
 from gateway.core.routing import Decision
 from gateway.core.savings import Baseline, baseline
@@ -272,6 +273,5 @@ def cached_record(job: Job, answer: CachedAnswer, target: Target, compared: Base
 
 def decision_json(decision: Decision) -> tuple[str, str]:
     """Candidates with their expected cost, and drops, as the ledger keeps them."""
-    candidates = [(c.model.id, c.price.id, c.expected_cost, c.score) for c in decision.candidates]
-    drops = [(drop.model, drop.code) for drop in decision.drops]
+    candidates, drops = outline(decision)
     return msgspec.json.encode(candidates).decode(), msgspec.json.encode(drops).decode()

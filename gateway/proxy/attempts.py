@@ -32,7 +32,7 @@ from .admission import Admissions
 from .attempt import NOTHING, Attempt, Job
 from .clock import chance, ticks_s
 from .exchange import Relay, fetch
-from .health import Health
+from .health import Health, set_aside
 from .keeper import Keeper
 from .metrics import Metrics
 from .moment import Conversations
@@ -101,7 +101,7 @@ class Attempts:
         """Answer, or raise GatewayError: the last attempt's, or why none could be made."""
         job, reply = asking.job, asking.reply
         most = job.decision.route.max_attempts
-        asking.spared = asking.waiting[0].model.id in self._health.unhealthy()
+        asking.spared = asking.waiting[0].model.base in self._health.unhealthy()
         reply.watch()
         if job.whole:
             reply.keep_alive()
@@ -112,12 +112,12 @@ class Attempts:
             try:
                 await self._answer(asking, attempt, alone=number == most or not asking.waiting)
                 if attempt.status == 200:  # nothing is known of one that was cut off before
-                    self._health.answered(attempt.candidate.model.id, attempt.began_s)
+                    self._health.answered(attempt.candidate.model.base, attempt.began_s)
                 self._conversations.keep(job, attempt)
                 return
             except GatewayError as error:
                 attempt.failed(error)
-                self._health.failed(attempt.candidate.model.id, attempt.candidate.model.provider, error)
+                self._health.failed(attempt.candidate.model.base, attempt.candidate.model.provider, error)
                 asking.spent = attempt.request_cost
                 followed = number < most and self._may_follow(asking, attempt.candidate, error)
                 if not followed:
@@ -134,7 +134,7 @@ class Attempts:
         model = attempt.candidate.model
         asking.tried.add(model.provider)
         self._budget(model.provider).began(ticks_s())
-        self._health.began(model.id)
+        self._health.began(model.base)
 
     # Who is asked ------------------------------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class Attempts:
         """Whether another attempt may be made; the first one waiting is the one to ask then."""
         if asking.reply.answered or asking.reply.gone:
             return False
-        asking.waiting = deque(following(error, failed, asking.waiting, repeated=asking.repeated))
+        asking.waiting = self._well_first(following(error, failed, asking.waiting, repeated=asking.repeated))
         asking.repeated = asking.repeated or error.repeatable
         asking.pauses = False
         if not error.too_long:
@@ -171,6 +171,15 @@ class Attempts:
             if not asking.waiting and error.retryable:
                 asking.waiting.extend(self._suspects(asking))
         return bool(asking.waiting)
+
+    def _well_first(self, waiting: list[Candidate]) -> deque[Candidate]:
+        """Without those that were set aside since the decision; those that were only counted out come last."""
+        unhealthy = self._health.unhealthy()
+        if unhealthy:
+            suspects = self._health.suspects()
+            well = [one for one in waiting if one.model.base not in unhealthy]
+            waiting = well + [one for one in waiting if one.model.base in suspects]
+        return deque(waiting)
 
     def _pass_over(self, asking: Asking) -> None:
         """Those in front whose provider was asked already and has no leave for a retry."""
@@ -186,13 +195,13 @@ class Attempts:
 
         Within the retry budget, so that a provider that is down is not asked for every fault of another one.
         """
-        dropped = {drop.model for drop in asking.job.decision.drops if drop.code == "unhealthy"}
+        dropped = set_aside(asking.job.decision, asking.world.market)
         suspects = [model for model in self._health.suspects() if model in dropped]
         if not suspects or asking.spared:
             return []
         able = [one for one in self._decided(asking, asking.job.decision.route, set(suspects))
-                if one.model.id in suspects and one.model.provider not in asking.tried]  # fmt: skip
-        able.sort(key=lambda one: suspects.index(one.model.id))
+                if one.model.base in suspects and one.model.provider not in asking.tried]  # fmt: skip
+        able.sort(key=lambda one: suspects.index(one.model.base))
         return [one for one in able[:1] if self._budget(one.model.provider).take(ticks_s())]
 
     def _steps(self, asking: Asking) -> list[Candidate]:
@@ -250,7 +259,7 @@ class Attempts:
         await relay.run(
             upstream,
             first_by=first_by,
-            on_content=lambda: self._health.content(attempt.candidate.model.id, attempt.began_s),
+            on_content=lambda: self._health.content(attempt.candidate.model.base, attempt.began_s),
             on_gone=lambda: _abandon(asking),
         )
         asking.relay = relay
@@ -283,6 +292,8 @@ def _share(deadline: asyncio.Timeout, alone: bool) -> float:
 
 def _abandon(asking: Asking) -> None:
     """The client has left: read on for the cost, but not for ever."""
+    if asking.deadline.expired():
+        return
     by = asyncio.get_running_loop().time() + asking.world.server.abandoned_stream_s
     when = asking.deadline.when()
     if when is None or by < when:

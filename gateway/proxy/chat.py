@@ -19,6 +19,7 @@ import msgspec
 
 from gateway.core.contracts import Target, Upstream
 from gateway.core.errors import Blame, GatewayError
+from gateway.core.market import Market
 from gateway.core.question import Question, answer
 from gateway.core.remembered import remember
 from gateway.core.request import ChatRequest, parse_chat
@@ -34,7 +35,7 @@ from .attempts import Asking, Attempts
 from .clock import new_id, now_us, ticks_us
 from .door import LiveKeys, authenticate, read_body, tags_of, terms_given
 from .faults import over_time
-from .health import Health
+from .health import Health, set_aside
 from .keeper import Keeper, replay
 from .metrics import Metrics
 from .moment import Moment
@@ -42,6 +43,7 @@ from .reply import Receive, Reply, Scope, Send
 from .settle import Booking, Settler
 
 log = logging.getLogger("gateway.chat")
+
 
 @dataclass(frozen=True, slots=True)
 class Live:
@@ -137,10 +139,10 @@ class ChatEndpoint:
             arrival.scope, arrival.receive, limit=settings.max_body_bytes, deadline_s=settings.body_timeout_s
         )
         at_us = now_us()  # the prices of now, not of when a slow client began to send
-        question = await self._question(arrival.scope, parse_chat(body), caller, world, at_us)
+        question = await self.question(arrival.scope, parse_chat(body), caller, world, at_us)
         decision = answer(question, world)
         if not decision.candidates and question.signals.unhealthy:
-            question = self._with_least_bad(question, decision)
+            question = self._with_least_bad(question, decision, world.market)
             decision = answer(question, world)
         request, route = question.request, decision.route
         candidates_json, drops_json = decision_json(decision)
@@ -162,7 +164,7 @@ class ChatEndpoint:
             whole=request.stream and route.delivery is Delivery.WHOLE,
         )
 
-    async def _question(self, scope: Scope, request: ChatRequest, caller: Caller, world: World, at_us: int) -> Question:
+    async def question(self, scope: Scope, request: ChatRequest, caller: Caller, world: World, at_us: int) -> Question:
         """Raises GatewayError for a route that is none, and for terms that cannot be had."""
         tags = tags_of(scope, request)
         route = find_route(world, caller, request.model)
@@ -172,9 +174,9 @@ class ChatEndpoint:
         )  # fmt: skip
         return Question(route, request, caller, signals, terms, tags)
 
-    def _with_least_bad(self, question: Question, decision: Decision) -> Question:
+    def _with_least_bad(self, question: Question, decision: Decision, market: Market) -> Question:
         """When every candidate is set aside, with one of those that were only counted out: better than nobody."""
-        dropped = {drop.model for drop in decision.drops if drop.code == "unhealthy"}
+        dropped = set_aside(decision, market)
         spared = next((model for model in self._parts.health.suspects() if model in dropped), None)
         unhealthy = question.signals.unhealthy
         others = {model: reason for model, reason in unhealthy.items() if model != spared}
@@ -192,7 +194,7 @@ class ChatEndpoint:
     def _refusal(self, job: Job) -> GatewayError:
         error = refusal(job.decision)
         if error.code == "no_healthy_candidate":
-            error.retry_after_s = self._parts.health.recovers_in_s(tuple(drop.model for drop in job.decision.drops))
+            error.retry_after_s = self._parts.health.recovers_in_s(set_aside(job.decision, job.market))
         return error
 
     async def _refuse(self, request_id: str, reply: Reply, error: GatewayError) -> None:

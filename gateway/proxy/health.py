@@ -1,9 +1,11 @@
 """Which models and providers are set aside, since when, and until when.
 
-Faults in a row open a model's circuit for a pause that doubles each time it opens again, to a bound that lets traffic
-return soon after a provider has recovered. While it is open further faults, of attempts that were under way, change
-nothing. After the pause one request may try (a probe); the others wait for its outcome. Content that answers an attempt
-from after the opening closes the circuit; only a whole answer makes the next pause a short one again.
+A model is one here, whatever the effort it is asked with. Faults in a row open its circuit for a pause that doubles
+each time it opens again, to a bound that lets traffic return soon after a provider has recovered; so do faults that are
+more than half of its recent outcomes. While it is open
+further faults, of attempts that were under way, change nothing. After the pause one request may try (a probe); the
+others wait for its outcome. Content that answers an attempt from after the opening closes the circuit; only a whole
+answer makes the next pause a short one again.
 
 A pause that a provider asked for (`Retry-After`), or that its refusal of our credentials or balance means, is *firm*:
 no answer ends it early. What was only counted is a suspicion, so that a request whose candidates are all set aside by
@@ -16,17 +18,26 @@ travel, for the clocks of machines differ. Every state has a mark, so that nobod
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.core.contracts import CircuitState
 from gateway.core.errors import Blame, GatewayError
+from gateway.core.market import Market
+from gateway.core.routing import Decision
 
 from .clock import chance, dice
 
 log = logging.getLogger("gateway.health")
 
 FAULTS_TO_OPEN = 5
+MOST_FAULTS = 0.5
+"""Of recent outcomes, with or without answers in between. Reached from nothing by eleven faults in a row, so by itself
+it finds those that fail often and not always."""
+
+RECENT = 16
+"""About so many outcomes are recent: each new one weighs a sixteenth."""
+
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 20.0
 CREDENTIALS_PAUSE_S = 20.0
@@ -39,15 +50,17 @@ do not all try at the same moment, and mostly the first one's outcome is known b
 
 _HEARD_LATER = 0.1
 _DOUBLINGS = 6  # from the first pause past the longest
+_FORGOTTEN = 0.02
 _VIEW_S = 0.5
 _ALL_WELL: Mapping[str, str] = {}
 
 
 @dataclass(slots=True)
 class _Circuit:
-    """mark: names this state, for all workers."""
+    """faults: in a row; share: of them among recent outcomes; mark: names this state, for all workers."""
 
     faults: int = 0
+    share: float = 0.0
     openings: int = 0
     opened_at: float = 0.0
     open_until: float = 0.0
@@ -106,7 +119,7 @@ class Health:
                 if one.open_until > now and not one.firm]  # fmt: skip
         return [model for _, _, model in sorted(shut)]
 
-    def recovers_in_s(self, models: tuple[str, ...]) -> float | None:
+    def recovers_in_s(self, models: Collection[str]) -> float | None:
         """Seconds until the first of these models is tried again; None when none of them is set aside."""
         waits = [self._open[model].open_until - self._clock() for model in models if model in self._open]
         return max(min(waits), 0.0) if waits else None
@@ -125,15 +138,21 @@ class Health:
 
     def content(self, model: str, began: float) -> None:
         """The first content for an attempt that began then: it is answered, if not yet to the end."""
-        if model in self._open and self._answers(model, began):
+        circuit = self._open.get(model)
+        if circuit is not None and self._answers(model, began):
+            circuit.share = 0.0
             self._close(model)
 
     def answered(self, model: str, began: float) -> None:
         """An attempt that began then, by this clock, was answered."""
-        if model not in self._circuits or not self._answers(model, began):
+        circuit = self._circuits.get(model)
+        if circuit is None or not self._answers(model, began):
             return
-        self._circuits.pop(model)
-        self._close(model)
+        circuit.faults, circuit.openings = 0, 0
+        circuit.share -= circuit.share / RECENT
+        if model in self._open or circuit.share < _FORGOTTEN:  # what has recovered begins anew
+            self._circuits.pop(model)
+            self._close(model)
 
     def failed(self, model: str, provider: str, error: GatewayError) -> None:
         """The caller's own mistakes, and ours, say nothing about a provider's health."""
@@ -155,12 +174,16 @@ class Health:
     def _count(self, model: str, error: GatewayError) -> None:
         circuit = self._circuit(model)
         circuit.faults += 1
+        circuit.share += (1 - circuit.share) / RECENT
         asked, counted, reason = error.retry_after_s or 0.0, 0.0, error.outcome
-        if circuit.faults >= FAULTS_TO_OPEN and (circuit.probed or model not in self._open):
+        many = circuit.faults >= FAULTS_TO_OPEN or circuit.share > MOST_FAULTS
+        if many and (circuit.probed or model not in self._open):
             longest = min(FIRST_PAUSE_S * 2 ** min(circuit.openings, _DOUBLINGS), LONGEST_PAUSE_S)
             counted = longest * (1 - JITTER * self._chance())
             circuit.openings += 1
-            reason = f"{circuit.faults} faults in a row, last {error.outcome}"
+            in_a_row = f"{circuit.faults} faults in a row"
+            often = f"{circuit.share:.0%} of recent attempts failed"
+            reason = f"{in_a_row if circuit.faults >= FAULTS_TO_OPEN else often}, last {error.outcome}"
         if asked or counted:
             self._set_aside(circuit, model, max(asked, counted), reason, firm=asked >= counted)
 
@@ -239,6 +262,11 @@ class Health:
         circuit.mark, circuit.probed = state.mark, False
         self._open[state.model] = circuit
         self._view_until = 0.0
+
+
+def set_aside(decision: Decision, market: Market) -> set[str]:
+    """The models, without their efforts, that a decision left out for their health."""
+    return {market.models[drop.model].base for drop in decision.drops if drop.code == "unhealthy"}
 
 
 def _ms(seconds: float) -> int:

@@ -29,7 +29,7 @@ PAUSE_S = 5.0
 DEADLINE_S = 30.0
 """How long a round may take before it is said that the database is slow. It is waited for, never repeated beside."""
 
-CLOSE_S = 5.0
+START_S = CLOSE_S = 5.0
 PAST_EVERY_ROUNDS = 120
 """So often days past are read anew: somebody whose database was away may have added to them."""
 
@@ -44,15 +44,14 @@ _Asked = tuple[str, tuple[str, ...], str]
 class _Snapshot:
     """What was learned, and the answers to what is asked of it: swapped by one reference."""
 
-    world: World | None  # None before it was first asked
+    world: World | None
     learned: Learned
     estimates: dict[_Asked, tuple[Route, Mapping[str, Estimate]]] = field(default_factory=dict)
 
-    def of(self, route: Route, kind: str) -> Mapping[str, Estimate]:
+    def of(self, route: Route, kind: str, world: World) -> Mapping[str, Estimate]:
         asked = (route.name, route.candidates, kind)
-        found, world = self.estimates.get(asked), self.world
+        found = self.estimates.get(asked)
         if found is None:
-            assert world is not None
             found = self.estimates[asked] = (route, self.learned.estimates(route, kind, world))
         return found[1]
 
@@ -81,11 +80,11 @@ class Learner:
         self._most_tallies = most_tallies
         self._observed: deque[SpendRecord] = deque(maxlen=MOST_OBSERVED)
         self._pending: Tallies = {}
-        self._past = Learned(0)
+        self._past = Learned()
         self._present: Tallies = {}
         self._past_of: tuple[bool, int] | None = None
         self._rounds = 0
-        self._snapshot = _Snapshot(None, Learned(0))
+        self._snapshot = _Snapshot(None, Learned())
         self._task: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="learner")
         self._away = False
@@ -109,15 +108,17 @@ class Learner:
         world = self._world()
         if snapshot.world is not world:
             snapshot = self._snapshot = _Snapshot(world, snapshot.learned)
-        return snapshot.of(route, kind)
+        return snapshot.of(route, kind, world)
 
     def lengths(self, route: Route, kind: str) -> Mapping[str, Length]:
         """How long answers were, for people."""
         return self._snapshot.learned.lengths(route, kind, self._world())
 
     async def start(self) -> None:
-        """Read what is known; a database that is away is no reason not to start."""
-        await self._round()
+        """Read what is known; a database that is away or slow is no reason not to start."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                await self._round()
         self._task = asyncio.create_task(self._run(), name="learner")
 
     async def close(self) -> None:
@@ -168,34 +169,32 @@ class Learner:
         self._read_past(simulated, day, hour)
         self._present = self._store.present(simulated, day, hour)
         self._said(None)
-        learned = Learned(day, self._past)
-        learned.add(self._present.items())
+        learned = Learned(self._past)
+        learned.add(self._present)
         return learned
 
     def _alone(self) -> Learned:
         """What was last read, and what this worker has seen since."""
-        now_us, simulated = self._now_us(), self._simulated()
-        learned = Learned(now_us // DAY_US, self._past)
-        since = now_us // HOUR_US - RECENT_HOURS
+        simulated, since = self._simulated(), self._now_us() // HOUR_US - RECENT_HOURS
+        learned = Learned(self._past)
         for tallies in (self._present, self._pending):
-            learned.add(
-                (key, tally) for key, tally in tallies.items()
+            learned.add({
+                key: tally for key, tally in tallies.items()
                 if key.simulated == simulated and (key.what not in BY_HOUR or key.span > since)
-            )  # fmt: skip
+            })  # fmt: skip
         return learned
 
     def _with_answers(self, learned: Learned) -> _Snapshot:
         """What is asked for is worked out here, so that no request has to."""
-        before, now = self._snapshot, _Snapshot(self._world(), learned)
-        if before.world is now.world:
+        before, world = self._snapshot, self._world()
+        now = _Snapshot(world, learned)
+        if before.world is world:
             for (_, _, kind), (route, _) in list(before.estimates.items()):
-                now.of(route, kind)
+                now.of(route, kind, world)
         return now
 
     def _fold(self) -> None:
-        folded: Tallies = {}
-        while self._observed:
-            learn(self._observed.popleft(), folded)
+        folded = learn([self._observed.popleft() for _ in range(len(self._observed))])
         if len(self._pending) < self._most_tallies:
             merge(self._pending, folded)
 
@@ -204,8 +203,8 @@ class Learner:
             self._rounds += 1
             return
         self._store.forget(day, hour)
-        past = Learned(day)
-        past.add(self._store.past(simulated, day).items())
+        past = Learned()
+        past.add(self._store.past(simulated, day))
         self._past, self._past_of, self._rounds = past, (simulated, day), 1
 
     def _said(self, fault: Exception | None) -> None:

@@ -70,11 +70,13 @@ _MONEY: tuple[tuple[str, str, Callable[[Series], int]], ...] = (
 
 _LEVELS = (
     ("gateway_ledger_pending_rows", "Records that wait to be written."),
+    ("gateway_learning_pending", "Answers and tallies of them that the other workers have not been told of."),
     ("gateway_in_flight_requests", "Requests being served now."),
     ("gateway_workers", "Worker processes behind this port."),
 )
 _TOTALS = (
     ("gateway_ledger_failures_total", "Writes that the ledger refused."),
+    ("gateway_learning_failures_total", "Rounds in which what was learned could not be shared."),
     ("gateway_store_errors_total", "Errors of the cache's store."),
 )
 
@@ -89,7 +91,8 @@ class Metrics:
 
     healthy: (provider, model, may it be used) of every model; see `provider_health`.
     prices: (provider, model, rates in force now); see `prices_in_force`.
-    config: the version of the configuration in force. The rest are the current counts of what they are named after.
+    config: the version of the configuration in force. reloads: how many, by their result. The rest are the current
+    counts of what they are named after.
     """
 
     content_type = CONTENT_TYPE_PLAIN_0_0_4
@@ -99,20 +102,26 @@ class Metrics:
         version: str,
         *,
         config: Callable[[], str] = str,
+        reloads: Callable[[], Mapping[str, int]] = dict,
         healthy: Callable[[], Iterable[tuple[str, str, bool]]] = tuple,
         prices: Callable[[], Iterable[tuple[str, str, Rates]]] = tuple,
         ledger_pending: Callable[[], int] = _zero,
         ledger_failures: Callable[[], int] = _zero,
         store_errors: Callable[[], int] = _zero,
+        learning_pending: Callable[[], int] = _zero,
+        learning_failures: Callable[[], int] = _zero,
         in_flight: Callable[[], int] = _zero,
     ) -> None:
         self.version = version
         self.config = config
+        self.reloads = reloads
         self.healthy = healthy
         self.prices = prices
         self.ledger_pending = ledger_pending
         self.ledger_failures = ledger_failures
         self.store_errors = store_errors
+        self.learning_pending = learning_pending
+        self.learning_failures = learning_failures
         self.in_flight = in_flight
         self.counts = Counts()
         # Bound once: every request counts, and a method in between would cost it more than the counting.
@@ -125,10 +134,12 @@ class Metrics:
         """What this worker says of itself now. Its counts are the live ones: write the report before they move on."""
         totals: dict[str, Number] = {
             "gateway_ledger_failures_total": self.ledger_failures(),
+            "gateway_learning_failures_total": self.learning_failures(),
             "gateway_store_errors_total": self.store_errors(),
         }
         levels: dict[str, Number] = {
             "gateway_ledger_pending_rows": self.ledger_pending(),
+            "gateway_learning_pending": self.learning_pending(),
             "gateway_in_flight_requests": self.in_flight(),
             "gateway_workers": 1,
         }
@@ -141,7 +152,7 @@ class Metrics:
         """The whole page in Prometheus' text format 0.0.4, of type `content_type`.
 
         others: the sum over the other workers, to which this worker adds itself; None when there are none. Health,
-        prices and the configuration are this worker's own.
+        prices and the configuration are this worker's own; reloads are those of all.
         """
         whole = self.report()
         if others is not None:
@@ -174,6 +185,8 @@ class Metrics:
                 page.sample(name, f'{labels},class="{token_class}"', usd_per_million(pico))
         page.family("gateway_build_info", "gauge", "Always 1: the version of the program and of its configuration.")
         page.sample("gateway_build_info", f'version="{escape(self.version)}",config="{escape(self.config())}"', "1")
+        page.family("gateway_config_reloads_total", "counter", "Reloads of the configuration, by their result.")
+        page.by("gateway_config_reloads_total", "", "result", self.reloads())
 
     def _levels(self, page: Page, whole: Report) -> None:
         for name, told in _LEVELS:
@@ -243,14 +256,14 @@ def _latencies(page: Page, labelled: _Labelled, counts: Counts) -> None:
 
 def provider_health(market: Market, unhealthy: Mapping[str, str]) -> list[tuple[str, str, bool]]:
     """For `Metrics.healthy`: every model of the providers in use; `unhealthy` as in Signals."""
-    used = [model for model in market.models.values() if model.provider not in market.off]
+    used = [model for model in market.plain.values() if model.provider not in market.off]
     return [(model.provider, model.id, model.id not in unhealthy) for model in used]
 
 
 def prices_in_force(market: Market, now: datetime) -> list[tuple[str, str, Rates]]:
     """For `Metrics.prices`: the base rates at this instant of every priced model of the providers in use."""
     found = []
-    for model in market.models.values():
+    for model in market.plain.values():
         price = None if model.provider in market.off else market.prices.at(model.id, now)
         if price is not None:
             found.append((model.provider, model.id, price.base))

@@ -46,12 +46,12 @@ class Conversations(Protocol):
         ...
 
 
-KindsOf = Callable[[msgspec.Raw], Mapping[str, float]]
-"""From the raw messages of a request to what it seems to be, by probability; bounded in time at any length."""
+KindsOf = Callable[[str, msgspec.Raw], Mapping[str, float]]
+"""From a route's name and the raw messages of a request to what it seems to be, by probability; empty: unknown."""
 
 
 class Moment:
-    """Reads the signals of one request. kinds_of: None where no route asks for kinds."""
+    """Reads the signals of one request."""
 
     def __init__(
         self, health: Health, admissions: Admissions, learned: Learned, conversations: Conversations, kinds_of: KindsOf
@@ -86,4 +86,4 @@ class Moment:
         said = terms.kind or tags.get(KIND_TAG)
         if said in world.words.kinds:
             return {said: 1.0}
-        return self._kinds_of(request.fields["messages"])
+        return self._kinds_of(route.name, request.fields["messages"])

@@ -106,18 +106,16 @@ class Reply:
         self._beat = asyncio.create_task(self._keep_alive(), name="keep-alive")
 
     async def stop_keep_alive(self) -> None:
-        await _ended(self._beat)
-        self._beat = None
+        beat, self._beat = self._beat, None
+        await _ended([] if beat is None else [beat])
 
     async def stop_watching(self) -> None:
         """No one hears of the client any more, and it gets nothing but what is sent from here on."""
         if self._due is not None:
             self._due.cancel()
-        if self._watch is not None:
-            await _ended(self._watch)
-            self._watch = None
-        if self._beat is not None:
-            await self.stop_keep_alive()
+        beside = [task for task in (self._beat, self._watch) if task is not None]
+        self._beat = self._watch = None
+        await _ended(beside)
 
     def _watch_now(self) -> None:
         self._watch = asyncio.create_task(self._await_disconnect(), name="client-watch")
@@ -136,10 +134,11 @@ class Reply:
             await self._write(KEEP_ALIVE)
 
 
-async def _ended(task: asyncio.Task[None] | None) -> None:
-    if task is not None:
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:  # all of them first: none may go on while another one ends
         task.cancel()
-        await asyncio.wait((task,), timeout=1.0)
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:

@@ -105,7 +105,7 @@ class Settler:
 
 
 class Booking:
-    """Where every finished attempt goes, once: accounts, book, metrics and what learns from it read the same record."""
+    """Where every finished attempt goes, once: accounts, book, metrics and the learner read the same record."""
 
     def __init__(self, accounts: Accounts, metrics: Metrics, learn: Callable[[SpendRecord], None]) -> None:
         self._accounts = accounts

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
-from gateway.core.budget import MINUTE_US, Ask, Bound, Limit, Offline, Slot
+from gateway.core.budget import MINUTE_US, Ask, Bound, Budget, Limit, Offline, Slot
 from gateway.core.contracts import Admission, LedgerUnavailable, Settlement
 from gateway.core.records import SpendRecord
 from gateway.core.refusals import (
@@ -48,6 +48,7 @@ under since_us. Blocking; raises LedgerUnavailable."""
 class Slice:
     """A share of a budget that this worker may spend while the server is away; held like an attempt."""
 
+    organisation: str
     hold: str
     bound: Bound
     wire: Wire
@@ -67,6 +68,23 @@ class RedisAccounts:
         self.open: dict[str, Admission] = {}
         self.slices: dict[str, Slice] = {}
         self._seeding: dict[str, asyncio.Task[None]] = {}
+
+    def add(self, organisation: str, gate: Gate) -> None:
+        """The accounts of a further organisation. Whoever goes through `gates` now goes through those of before."""
+        self.gates = {**self.gates, organisation: gate}
+
+    def follow(self, budgets: Collection[Budget]) -> None:
+        """Let go of budgets that are no longer in force: their counters stay, and are not looked after."""
+        for bound_id, (_, bound) in list(self.bounds.items()):
+            if bound.budget not in budgets:
+                del self.bounds[bound_id]
+                self.give_back(bound_id)
+
+    def give_back(self, bound_id: str) -> None:
+        """What was spent of the slice meanwhile is settled by the attempts themselves, which go before."""
+        kept = self.slices.pop(bound_id, None)
+        if kept is not None:
+            self.gates[kept.organisation].settle(Settlement(kept.hold, kept.amount, 0, [kept.wire], [], [], None))
 
     @property
     def waiting(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 
 import msgspec
@@ -39,11 +39,14 @@ _decode = msgspec.msgpack.Decoder(list[CircuitState]).decode
 class SharedCircuits:
     """Owns the task and the connection. `start` it in a running loop; `close` ends both."""
 
-    def __init__(self, url: str, book: CircuitBook, *, simulated: bool) -> None:
-        """simulated: those of simulated providers are kept apart. Raises ValueError when the address is none."""
+    def __init__(self, url: str, book: CircuitBook, *, simulated: Callable[[], bool]) -> None:
+        """simulated: whether providers are now; their circuits are kept apart.
+
+        Raises ValueError when the address is none.
+        """
         self._link = RedisLink(url, connections=2)
         self._book = book
-        self._key = f"{_NAME}:simulated" if simulated else _NAME
+        self._simulated = simulated
         # Sent whole each time: a kilobyte, and a server that was started anew needs nothing to be told first.
         self._script = (files("gateway.stores") / "lua" / "circuits.lua").read_text()
         self._away = False
@@ -75,7 +78,8 @@ class SharedCircuits:
             self._book.hear(said, states)
 
     async def _exchanged(self, said: Sequence[CircuitState]) -> list[CircuitState]:
-        command = packed("EVAL", self._script, "1", self._key, _encode(said), str(KEPT_MS))
+        key = f"{_NAME}:simulated" if self._simulated() else _NAME
+        command = packed("EVAL", self._script, "1", key, _encode(said), str(KEPT_MS))
         (reply,) = await self._link.ask([command], timeout_s=ANSWER_S)
         if isinstance(reply, ResponseError):
             raise reply

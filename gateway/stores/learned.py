@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, or_, select
+from sqlalchemy import Connection, Engine, and_, case, delete, func, or_, select
 
-from gateway.core.learning import BY_HOUR, KEPT_DAYS, RECENT_HOURS, Key, Tallies
+from gateway.core.learning import BY_HOUR, KEPT_DAYS, RECENT_HOURS, WEIGHTS, Key, Tallies, WeightedTallies
 
-from .ledger import reading, transaction
+from .ledger import transaction
 from .table import LEARNED, storable
 
 _NAMES = tuple(column.name for column in LEARNED.columns)
@@ -60,21 +60,27 @@ class SqlTallies:
         with transaction(self._engine) as connection:
             add_tallies(connection, tallies)
 
-    def past(self, simulated: bool, day: int) -> Tallies:
-        span = LEARNED.c.span
-        return self._read(simulated, LEARNED.c.what.not_in(BY_HOUR) & (span < day) & (span > day - KEPT_DAYS))
+    def past(self, simulated: bool, day: int) -> WeightedTallies:
+        """Weighted and summed by the database: days are many, and each may have as many rows as this one."""
+        span, what = LEARNED.c.span, LEARNED.c.what
+        weight = case({day - age: WEIGHTS[age] for age in range(1, KEPT_DAYS)}, value=span, else_=0.0)
+        places = [column for column in _COLUMNS[: len(Key._fields)] if column is not span]
+        sums = [func.sum(LEARNED.c[name] * weight) for name in ("n", "total", "base")]
+        query = select(*places, *sums).group_by(*places)
+        query = query.where(
+            LEARNED.c.simulated == simulated, what.not_in(BY_HOUR), span < day, span > day - KEPT_DAYS
+        )  # fmt: skip
+        with transaction(self._engine) as connection:
+            return {Key(row[0], row[1], day, *row[2:6]): row[6:] for row in connection.execute(query)}
 
     def present(self, simulated: bool, day: int, hour: int) -> Tallies:
         by_hour = LEARNED.c.what.in_(BY_HOUR)
-        return self._read(
-            simulated,
-            or_(and_(by_hour, LEARNED.c.span > hour - RECENT_HOURS), and_(~by_hour, LEARNED.c.span >= day)),
-        )
-
-    def _read(self, simulated: bool, where: ColumnElement[bool]) -> Tallies:
-        query = select(*_COLUMNS).where(LEARNED.c.simulated == simulated, where)
-        with reading(self._engine) as connection:
-            return {Key(*row[:7]): list(row[7:]) for row in connection.execute(query)}
+        now = or_(
+            and_(by_hour, LEARNED.c.span > hour - RECENT_HOURS), and_(~by_hour, LEARNED.c.span >= day)
+        )  # fmt: skip
+        with transaction(self._engine) as connection:
+            found = connection.execute(select(*_COLUMNS).where(LEARNED.c.simulated == simulated, now))
+            return {Key(*row[:7]): list(row[7:]) for row in found}
 
     def forget(self, day: int, hour: int) -> None:
         by_hour = LEARNED.c.what.in_(BY_HOUR)

@@ -225,7 +225,8 @@ FEEDBACK = Table(
     Column("key_id", Text, nullable=False),  # of whoever gave it
     Column("simulated", Boolean, nullable=False),
     Column("model", Text, nullable=False),  # with effort
-    Column("kind", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # what it was, by whoever gave it
+    Column("decided", Text, nullable=False),  # what its decision took it for
     Column("bucket", BigInteger, nullable=False),  # of the score that was expected, as in `learned`
     Column("score", BigInteger, nullable=False),  # thousandths
 )

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from gateway.core.budget import Bound, Offline
-from gateway.core.contracts import Ledger, LedgerUnavailable, Settlement
+from gateway.core.contracts import Ledger, LedgerUnavailable
 from gateway.core.records import SpendRecord
 
 from .accounts import RedisAccounts, Slice
@@ -70,10 +70,8 @@ class Upkeep:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,), timeout=1.0)
-        for organisation, gate in self._accounts.gates.items():
-            for kept in list(self._accounts.slices.values()):
-                if self._accounts.bounds[kept.bound.id][0] == organisation:
-                    self._give_back(gate, kept)
+        for bound_id in list(self._accounts.slices):
+            self._accounts.give_back(bound_id)
 
     async def _run(self) -> None:
         """Each work by itself: a ledger that hangs must not keep leases from being renewed."""
@@ -86,11 +84,12 @@ class Upkeep:
 
     async def _every(self, period_s: float, work: Work, *, after_s: float = 0.0) -> None:
         """after_s: how long after the store's return it is first done again."""
-        last = dict.fromkeys(self._accounts.gates, 0.0)
+        last: dict[str, float] = {}
         while True:
             for organisation, gate in self._accounts.gates.items():
-                back = gate.here_since >= last[organisation]
-                due = gate.here_since + after_s if back else last[organisation] + period_s
+                done_at = last.get(organisation, 0.0)
+                back = gate.here_since >= done_at
+                due = gate.here_since + after_s if back else done_at + period_s
                 if not gate.away and time.monotonic() >= due:
                     last[organisation] = time.monotonic()
                     await self._do(work, organisation, gate)
@@ -116,7 +115,7 @@ class Upkeep:
 
     async def renew(self, organisation: str, gate: Gate) -> None:
         mine = [one for one in self._accounts.open.values() if one.ask.organisation == organisation]
-        kept = [one for one in self._accounts.slices.values() if self._accounts.bounds[one.bound.id][0] == organisation]
+        kept = [one for one in self._accounts.slices.values() if one.organisation == organisation]
         names = [one.ask.hold for one in mine] + [one.hold for one in kept]
         for first in range(0, len(names), RENEW_AT_ONCE):
             _, lost = _decode(await gate.run("renew", str(LEASE_US), _encode(names[first : first + RENEW_AT_ONCE])))
@@ -163,13 +162,11 @@ class Upkeep:
     async def cut_slices(self, organisation: str, gate: Gate) -> None:
         for owner, bound in list(self._accounts.bounds.values()):
             if owner == organisation and bound.budget.hard and bound.budget.offline is Offline.SLICE:
-                await self._cut(gate, bound)
+                await self._cut(organisation, gate, bound)
 
-    async def _cut(self, gate: Gate, bound: Bound) -> None:
+    async def _cut(self, organisation: str, gate: Gate, bound: Bound) -> None:
         """A fresh slice in the place of the old one, which is given back with what was not spent of it."""
-        old = self._accounts.slices.pop(bound.id, None)
-        if old is not None:
-            self._give_back(gate, old)
+        self._accounts.give_back(bound.id)
         left = bound.budget.limit_nano - self._accounts.used.get(bound.id, 0)
         amount = left // SLICE_SHARE
         if amount <= 0:
@@ -179,11 +176,9 @@ class Upkeep:
         wire = self._accounts.budget_wire(gate, bound)
         answer = await gate.admit([hold, amount, [wire], [], False], b"")
         if answer[0] == 1:
-            self._accounts.slices[bound.id] = Slice(hold, bound, wire, amount, amount)
-
-    def _give_back(self, gate: Gate, kept: Slice) -> None:
-        """What was spent of it meanwhile is settled by the attempts themselves, which go before."""
-        gate.settle(Settlement(kept.hold, kept.amount, 0, [kept.wire], [], [], None))
+            self._accounts.slices[bound.id] = Slice(organisation, hold, bound, wire, amount, amount)
+            if bound.id not in self._accounts.bounds:  # a reload has taken the budget away meanwhile
+                self._accounts.give_back(bound.id)
 
 
 def _readable(raw: bytes) -> SpendRecord | None:

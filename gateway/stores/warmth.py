@@ -128,7 +128,7 @@ class RedisWarmth:
                 await asyncio.sleep(PAUSE_S)
             batch = [self._waiting.popitem(last=False)[1] for _ in range(min(BATCH, len(self._waiting)))]
             replies = await self._ask(batch, WRITE_TIMEOUT_S)
-            if replies is not None and isinstance(replies[0], ResponseError):
+            if any(isinstance(reply, ResponseError) for reply in replies or ()):
                 self._count("refused")
 
     async def _ask(self, commands: list[bytes], within_s: float) -> list[Reply | ResponseError] | None:

@@ -1,7 +1,8 @@
 """What a supervisor and one of its workers tell each other: MessagePack over a socket pair, each with its length.
 
 A worker gets its orders first, then says when it is ready, reports what it has counted, and may ask for the others'
-sum. Either side learns from the end of the stream that the other is gone, however that happened.
+sum or for a reload. The supervisor sends a configuration to serve, and how matters stand. Either side learns from the
+end of the stream that the other is gone, however that happened.
 """
 
 from __future__ import annotations
@@ -10,34 +11,49 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Self
 
 import msgspec
 
+from gateway.config import Outcome, Standing, Texts
 from gateway.proxy.reports import Report
 
 _LENGTH = struct.Struct("!I")
 
 
+class Serve(msgspec.Struct, frozen=True, tag="serve"):
+    """Put this configuration in force.
+
+    texts: the files as they were checked, so that all workers serve the same whatever stands there by now.
+    simulated: base URLs by provider, empty while none is simulated.
+    """
+
+    texts: Texts
+    simulated: Mapping[str, str]
+    standing: Standing
+
+
+class Served(msgspec.Struct, frozen=True, tag="served"):
+    """This version is in force here."""
+
+    version: str
+
+
 class Orders(msgspec.Struct, frozen=True, tag="orders"):
     """What a worker is started with. The environment it inherits.
 
-    routes_raw, reviewed_raw: the routes file, and the file of further price rows if it names one, as they were checked,
-    so that all workers serve the same whatever stands there by now.
-    store_url: of the embedded store; None: the worker finds REDIS_URL in its environment.
-    simulated: base URLs by provider, empty while none is simulated. sockets: listening ones, by file descriptor.
+    store_url: of the embedded store; None: the worker finds REDIS_URL in its environment. sockets: listening ones, by
+    file descriptor.
     """
 
     routes: str
-    routes_raw: bytes
-    reviewed_raw: bytes | None
     host: str
     port: int
     data_dir: str
     store_url: str | None
-    simulated: dict[str, str]
     sockets: list[int]
+    serve: Serve
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -48,7 +64,11 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
     """What have the other workers counted? The answer is one Report."""
 
 
-Message = Orders | Ready | Ask | Report
+class AskReload(msgspec.Struct, frozen=True, tag="ask-reload"):
+    """Read the files again. The answer is one Outcome, once every worker serves what came of it."""
+
+
+Message = Orders | Serve | Served | Ready | Ask | Report | AskReload | Outcome | Standing
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode: Callable[[bytes], Message] = msgspec.msgpack.Decoder(Message).decode

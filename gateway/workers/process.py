@@ -16,9 +16,10 @@ from typing import Self
 
 import msgspec
 
+from gateway.config import Outcome, Standing
 from gateway.proxy.reports import Report
 
-from .channel import Ask, Channel, Orders, Ready
+from .channel import Ask, AskReload, Channel, Orders, Ready, Serve, Served
 
 log = logging.getLogger("gateway.workers")
 
@@ -34,14 +35,17 @@ class Worker:
         channel: Channel,
         *,
         others: Callable[[Worker], Report],
+        on_reload: Callable[[Worker], None],
         on_gone: Callable[[Worker], None],
     ) -> None:
         self.report = Report()
         self.leaving = False
+        self._served: asyncio.Future[str] | None = None
         self.ready_at: float | None = None
         self._process = process
         self._channel = channel
         self._others = others
+        self._on_reload = on_reload
         self._on_gone = on_gone
         self._up: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._watch = asyncio.create_task(self._watching(), name=f"worker-{process.pid}")
@@ -49,9 +53,16 @@ class Worker:
 
     @classmethod
     async def start(
-        cls, orders: Orders, *, others: Callable[[Worker], Report], on_gone: Callable[[Worker], None]
+        cls,
+        orders: Orders,
+        *,
+        others: Callable[[Worker], Report],
+        on_reload: Callable[[Worker], None],
+        on_gone: Callable[[Worker], None],
     ) -> Self:
-        """others: the sum of the reports but for this worker's. on_gone: called once the process has ended.
+        """others: the sum of the reports but for this worker's. on_reload: it asks for a reload.
+
+        on_gone: called once the process has ended.
 
         Raises OSError when the system grants no further process.
         """
@@ -67,7 +78,7 @@ class Worker:
                 # Ctrl-C at the terminal reaches the supervisor alone, which lets the workers drain.
                 start_new_session=True,
             )  # fmt: skip
-        worker = cls(process, await Channel.over(ours), others=others, on_gone=on_gone)
+        worker = cls(process, await Channel.over(ours), others=others, on_reload=on_reload, on_gone=on_gone)
         worker._channel.put(orders)
         return worker
 
@@ -88,6 +99,16 @@ class Worker:
             log.error("worker %d was not ready within %g s", self.pid, within_s)
             self.leave(KILL_S)
             return False
+
+    def tell(self, message: Serve | Outcome | Standing) -> None:
+        self._channel.put(message)
+
+    async def serves(self, serve: Serve, within_s: float) -> bool:
+        """Let it put this configuration in force; whether it did, or is gone, in time."""
+        served = self._served = asyncio.get_running_loop().create_future()
+        self._channel.put(serve)
+        await asyncio.wait((served, self._watch), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        return self._watch.done() or (served.done() and served.result() == serve.standing.version)
 
     def leave(self, within_s: float) -> None:
         """Tell it to finish what is in flight and go; it is killed when it takes longer."""
@@ -129,6 +150,11 @@ class Worker:
             self.report = message
         elif isinstance(message, Ask):
             self._channel.put(self._others(self))
+        elif isinstance(message, Served):
+            if self._served is not None and not self._served.done():
+                self._served.set_result(message.version)
+        elif isinstance(message, AskReload):
+            self._on_reload(self)
         elif isinstance(message, Ready) and not self._up.done():
             self.ready_at = monotonic()
             self._up.set_result(True)

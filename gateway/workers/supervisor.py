@@ -3,6 +3,9 @@
 It serves no request itself. Invariants: at most one worker stands at a place; one that replaces another is ready
 before the other is told to leave; the stores end after the last worker. One task decides what is started, so that a
 death and a rolling restart never fill the same place twice.
+
+It alone reads the configuration's files, and checks them; workers are sent the texts. A worker that does not serve them
+in time is replaced, so that after a reload all serve the same.
 """
 
 from __future__ import annotations
@@ -16,19 +19,20 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 
 import msgspec
 import uvloop
 
 from gateway.banner import banner
-from gateway.config import ConfigError, Loaded, PriceRefresher
+from gateway.config import Loaded, Reloader, Standing, read_texts
 from gateway.proxy.reports import Report
 from gateway.settings import Settings, StartError
 from gateway.shared import cache_secret, checked, open_ledger, open_store
 from gateway.simulated import SimulatedProviders
 
-from .channel import Orders
+from .channel import Orders, Serve
 from .listen import listen
 from .patience import Patience
 from .process import Worker
@@ -37,6 +41,9 @@ log = logging.getLogger("gateway.workers")
 
 START_S = 60.0
 """How long a worker may take until it serves."""
+
+TAKE_S = 10.0
+"""How long a worker may take until it serves another configuration; it is a matter of some 50 ms."""
 
 LEAVE_MARGIN_S = 10.0
 
@@ -59,14 +66,12 @@ async def _run(settings: Settings, workers: int) -> None:
         cache_secret(settings)
         orders = Orders(
             routes=str(settings.routes),
-            routes_raw=loaded.routes_raw,
-            reviewed_raw=loaded.reviewed_raw,
             host=settings.host,
             port=settings.port,
             data_dir=str(settings.data_dir),
             store_url=None if settings.get("REDIS_URL") else store_url,
-            simulated=await providers.follow(loaded),
             sockets=[one.fileno() for one in sockets],
+            serve=Serve(loaded.texts, await providers.follow(loaded), Standing(loaded.world.version, _now())),
         )
         supervisor = Supervisor(settings, loaded, orders, sockets, providers, workers)
         await supervisor.run(banner(settings, loaded, store_says, ledger_says, workers=workers))
@@ -84,12 +89,11 @@ class Supervisor:
         providers: SimulatedProviders,
         workers: int,
     ) -> None:
-        self._settings = settings
-        self._loaded = loaded
-        # Workers look at the file for themselves; this is for those that will replace them while it is a bad one.
-        self._prices = PriceRefresher(
-            lambda: self._loaded, self._take, settings.env, now=lambda: datetime.now(UTC)
+        self._reloader = Reloader(
+            loaded, partial(read_texts, settings.routes), partial(checked, settings), self._take,
+            standing=orders.serve.standing, now=_now, told=self._tell,
         )  # fmt: skip
+        self._answering: set[asyncio.Task[None]] = set()
         self._drain_s = loaded.world.server.drain_s
         self._orders = orders
         self._sockets = sockets
@@ -100,15 +104,15 @@ class Supervisor:
         self._patience = Patience()
         self._news = asyncio.Event()
         self._stop = asyncio.Event()
-        self._reload_asked = False
         self._to_replace: deque[int] = deque()
 
     async def run(self, said: Sequence[str]) -> None:
         loop = asyncio.get_running_loop()
         for one in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(one, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._ask_for_reload)
-        self._prices.start()
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
+        loop.add_signal_handler(signal.SIGUSR2, self._replace_all)
+        self._reloader.start()
         tending = asyncio.create_task(self._tend(said), name="tending")
         stopping = asyncio.create_task(self._stop.wait(), name="stopping")
         try:
@@ -119,7 +123,10 @@ class Supervisor:
             stopping.cancel()
             tending.cancel()
             await asyncio.wait((tending, stopping))
-            await self._prices.close()
+            await self._reloader.close()
+            for answering in tuple(self._answering):
+                answering.cancel()
+                await asyncio.wait([answering])
             await self._end_all()
 
     async def _end_all(self) -> None:
@@ -145,9 +152,6 @@ class Supervisor:
             empty = [place for place, worker in enumerate(self._places) if worker is None]
             if empty:
                 await self._refill(empty)
-            elif self._reload_asked:
-                self._reload_asked = False
-                await self._reload()
             elif self._to_replace:
                 await self._replace(self._to_replace.popleft())
             else:
@@ -162,12 +166,17 @@ class Supervisor:
 
     async def _start(self) -> Worker | None:
         """A worker that takes connections, or None."""
+        orders = self._orders
         try:
-            worker = await Worker.start(self._orders, others=self._sum_without, on_gone=self._on_gone)
+            worker = await Worker.start(
+                orders, others=self._sum_without, on_reload=self._reload_for, on_gone=self._on_gone
+            )
         except OSError as exc:
             log.error("a worker cannot be started: %s", exc.strerror)
         else:
             self._running.add(worker)
+            if orders.serve is not self._orders.serve:  # a reload came while the process was made
+                worker.tell(self._orders.serve)
             if await worker.ready(START_S):
                 self._patience.started()
                 return worker
@@ -192,30 +201,46 @@ class Supervisor:
             old.leave(self._leave_s)
         log.info("worker %d serves in the place of %s", fresh.pid, "one that died" if old is None else old.pid)
 
-    async def _reload(self) -> None:
-        """Take the configuration that stands in the file now, or keep the one in force when it has a mistake."""
-        try:
-            loaded = await asyncio.to_thread(checked, self._settings)
-        except (ConfigError, StartError) as error:
-            log.error("nothing is restarted: %s", error)
-            return
-        self._drain_s = max(self._drain_s, loaded.world.server.drain_s)  # old workers drain by the old one
-        simulated = await self._providers.follow(loaded)
-        self._orders = msgspec.structs.replace(self._orders, simulated=simulated)
-        self._take(loaded)
+    def _replace_all(self) -> None:
+        """A rolling restart, under the configuration in force."""
         self._to_replace = deque(range(len(self._places)))
-        log.info("%d workers are replaced, one by one, under configuration %s", len(self._places), loaded.world.version)
-
-    def _take(self, loaded: Loaded) -> None:
-        """What workers are started with from now on."""
-        self._loaded = loaded
-        self._orders = msgspec.structs.replace(
-            self._orders, routes_raw=loaded.routes_raw, reviewed_raw=loaded.reviewed_raw
-        )
-
-    def _ask_for_reload(self) -> None:
-        self._reload_asked = True
         self._news.set()
+        log.info("%d workers are replaced, one by one", len(self._places))
+
+    async def _take(self, loaded: Loaded, standing: Standing) -> int:
+        """In every worker that is here or starting, and in all that come later. Returns how many were late."""
+        longer = max(self._drain_s, loaded.world.server.drain_s)
+        self._drain_s = longer  # until all know of the new one, some drain by the old one
+        serve = Serve(loaded.texts, await self._providers.follow(loaded), standing)
+        self._orders = msgspec.structs.replace(self._orders, serve=serve)
+        serving = [one for one in self._running if not one.leaving]
+        in_time = await asyncio.gather(*(one.serves(serve, TAKE_S) for one in serving))
+        late = [one for one, served in zip(serving, in_time, strict=True) if not served]
+        for worker in late:
+            log.error("worker %d has not taken the configuration within %g s", worker.pid, TAKE_S)
+            if worker in self._places:
+                self._to_replace.append(self._places.index(worker))
+                self._news.set()
+        if not late:
+            self._drain_s = loaded.world.server.drain_s
+        return len(late)
+
+    def _tell(self, standing: Standing) -> None:
+        self._orders = msgspec.structs.replace(
+            self._orders, serve=msgspec.structs.replace(self._orders.serve, standing=standing)
+        )
+        for worker in self._running:
+            worker.tell(standing)
+
+    def _reload_for(self, worker: Worker) -> None:
+        """A worker was asked for a reload."""
+
+        async def answer() -> None:
+            worker.tell(await self._reloader.reload("admin"))
+
+        task = asyncio.create_task(answer(), name=f"reload-for-{worker.pid}")
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     def _sum_without(self, asking: Worker) -> Report:
         whole = Report()
@@ -235,6 +260,10 @@ class Supervisor:
         if not worker.leaving:
             self._patience.ended(0.0 if worker.ready_at is None else monotonic() - worker.ready_at)
             log.error("worker %d has ended (%s); another takes its place", worker.pid, _how(worker.code))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _how(code: int | None) -> str:

@@ -36,7 +36,8 @@ def application(engine) -> FastAPI:
     parts = AdminParts(
         world=unused, authenticate=unused, authorise_admin=authorise, authorise_metrics=unused, explain=unused,
         spend=unused, metrics=unused, metrics_type="", readiness=unused,
-        keys=api.KeyParts(ring.create, ring.listed, ring.revoke, ring.rotate),
+        keys=api.KeyParts(ring.create, ring.listed, ring.revoke, ring.rotate), feedback=unused, decision=unused,
+        configs=unused,
     )  # fmt: skip
     return create_api(parts, version="test")
 

@@ -9,24 +9,27 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import budget, database, kill, mixed, rolling, store
+from . import budget, database, kill, mixed, outage, reload, rolling, store
 
 SCENARIOS = {
     "budget": budget.run,
     "kill": kill.run,
     "rolling": rolling.run,
+    "reload": reload.run,
     "mixed": mixed.run,
     "store": store.run,
     "ledger": database.run,
+    "outage": outage.run,
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="default: all")
-    parser.add_argument("--times", type=int, help="how often a worker is killed or restarted (kill, rolling)")
+    parser.add_argument("--times", type=int, help="how often a worker is killed or restarted, or all reload")
     parser.add_argument("--requests", type=int, help="how many requests are sent (budget, mixed)")
     parser.add_argument("--seconds", type=float, help="how long the store or the ledger is away (store, ledger)")
+    parser.add_argument("--minutes", type=float, help="how long a provider fails (outage)")
     given = parser.parse_args()
     failed = []
     for name in given.scenario or SCENARIOS:

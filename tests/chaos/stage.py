@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import statistics
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -44,6 +45,7 @@ class Seen:
     statuses: Counter = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     left: int = 0
+    cut: int = 0
     took_s: list[float] = field(default_factory=list)
 
 
@@ -94,9 +96,12 @@ async def stage(
 
 async def load(
     on: Stage, *, count: int | None = None, seconds: float | None = None, at_once: int = 40, team: str = "paying",
-    make: Callable[[random.Random, int], tuple[dict, bool]] = one_request, seed: int = 20261124,
+    make: Callable[[random.Random, int], tuple[dict, bool]] = one_request, seed: int = 20261124, pause_s: float = 0.0,
 ) -> None:  # fmt: skip
-    """Keep `at_once` requests in progress until so many are sent, or so long. What clients saw goes to `on.seen`."""
+    """Keep `at_once` requests in progress until so many are sent, or so long. What clients saw goes to `on.seen`.
+
+    pause_s: between two requests of one client.
+    """
     dice = random.Random(seed)
     end = None if seconds is None else time.monotonic() + seconds
     number = 0
@@ -117,12 +122,14 @@ async def load(
                         reply.close()
                         on.seen.left += 1
                     else:
-                        await reply.read()
+                        body = await reply.read()
+                        on.seen.cut += bool(fields.get("stream")) and not body.endswith(b"data: [DONE]\n\n")
                     if reply.status == 503:
                         await asyncio.sleep(REFUSED_S)  # a client that is refused waits before it asks again
             except (aiohttp.ClientError, TimeoutError, ConnectionError) as exc:
                 on.seen.failed.append(type(exc).__name__)
             on.seen.took_s.append(time.monotonic() - began)
+            await asyncio.sleep(pause_s)
 
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(on.gateway.url, timeout=timeout, connector=connector, headers=headers) as session:
@@ -186,6 +193,10 @@ def compare(folder: Path, sim: Simulator, rows: list[dict] | None = None) -> Boo
         bill_nano=sum(line.cost_nano for line in sim.bill),
         outcomes=Counter(row["outcome"] for row in rows), unbilled_settled=unbilled,
     )  # fmt: skip
+
+
+def percentile(values: list[float], at: int) -> float:
+    return statistics.quantiles(values, n=100)[at - 1]
 
 
 class Verdict:

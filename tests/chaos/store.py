@@ -6,13 +6,12 @@ import asyncio
 import os
 import shutil
 import signal
-import statistics
 from pathlib import Path
 
 from gateway.stores.embedded import EmbeddedStore
 
 from .rolling import steady
-from .stage import Seen, Stage, Verdict, compare, load, routes, sqlite_rows, stage
+from .stage import Seen, Stage, Verdict, compare, load, percentile, routes, sqlite_rows, stage
 
 SETTLES_S = 3.0
 """How long after a blow everybody may still be finding out."""
@@ -113,4 +112,4 @@ async def _all_answered(verdict: Verdict, what: str, seen: dict[str, Seen]) -> N
 
 
 def _p99(seen: Seen) -> float:
-    return statistics.quantiles(seen.took_s, n=100)[98]
+    return percentile(seen.took_s, 99)

@@ -13,10 +13,10 @@ from gateway.core.world import key_digest
 from tests.running import ROOT
 
 
-def run(*words: str, cwd=ROOT, input: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(*words: str, cwd=ROOT, input: str | None = None, env=()) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "gateway", *words], cwd=cwd, input=input, capture_output=True, text=True, timeout=60,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **dict(env)},
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     return done
@@ -26,7 +26,7 @@ def test_the_shipped_routes_file_is_good():
     done = run("check", "routes.yaml", "--strict")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "routes.yaml: good; 7 routes" in done.stdout
+    assert "routes.yaml: good; 10 routes" in done.stdout
 
 
 def test_check_names_all_mistakes_with_lines_and_exits_1(tmp_path):
@@ -39,6 +39,20 @@ def test_check_names_all_mistakes_with_lines_and_exits_1(tmp_path):
     places = re.findall(r"^routes\.yaml:(\d+):\d+: ", done.stderr, re.MULTILINE)
     assert {"3", "4", "5"} <= set(places)
     assert "did you mean 'policy'" in done.stderr
+
+
+def test_check_takes_its_file_by_any_of_three_ways_and_the_nearest_one_counts(tmp_path):
+    wrong = "routes: {{{}: {{polcy: cheapest}}}}\n"
+    for name in ("named", "given", "meant", "routes"):
+        (tmp_path / f"{name}.yaml").write_text(wrong.format(name))
+
+    for words, env, file in (
+        (["named.yaml", "--routes", "given.yaml"], {"GATEWAY_ROUTES": "meant.yaml"}, "named"),
+        (["--routes", "given.yaml"], {"GATEWAY_ROUTES": "meant.yaml"}, "given"),
+        ([], {"GATEWAY_ROUTES": "meant.yaml"}, "meant"),
+        ([], {}, "routes"),
+    ):
+        assert run("check", *words, cwd=tmp_path, env=env).stderr.startswith(f"{file}.yaml:1:")
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):

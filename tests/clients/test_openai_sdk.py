@@ -244,7 +244,7 @@ routes:
     ):
         messages = [{"role": "user", "content": "What is the weather?"}]
         answered = []
-        for down in (None, "google", None):
+        for down in (None, "google", "deepseek"):
             messages, model = one_turn(client, "agent", messages, down=down)
             answered.append(model)
         last = client.chat.completions.create(

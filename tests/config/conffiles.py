@@ -30,8 +30,9 @@ defaults:
 routes:
   auto:
     policy: cheapest
-    candidates: [openai/big, flash, mistral/tiny]
+    candidates: [openai/big, flash, mistral/tiny, openai/large@high]
     quality_floor: {overall: 60, code: 70}
+    floor_means: average
     kind: code
     baseline: openai/small
     fallbacks: [small]
@@ -42,10 +43,24 @@ routes:
     timeouts: {total_s: 50}
     max_attempts: 2
     max_output_tokens: 500
+    delivery: whole
+    explore_percent: 5
+    when:
+      - {kind: code, needs: [tools, vision], use: home}
+      - kind: [maths, chat]
+        budget_used_percent: 80
+        hours: "22:00-06:00"
+        days: [mon, fri]
+        zone: Europe/Paris
+        tags: {tier: gold, "cost centre": "4711"}
+        use: home
+      - {days: [sun], use: home}
+  home: {policy: value, candidates: [big@low], jurisdictions: [US]}
+  each: {policy: fastest, kind: auto, candidates: [big], quality_floor: 60}
   shares:
     policy: split
-    candidates: [large, small]
-    weights: {big: 90, small: 10}
+    candidates: [large, small, large@high]
+    weights: {big: 90, small: 10, big@high: 0}
     step_down: {from_percent: 80, to: plain}
   plain: {policy: best, candidates: [big], quality_floor: 65}
 teams:
@@ -55,6 +70,7 @@ teams:
       - {id: research-batch, env: RESEARCH_BATCH_KEY}
     routes: [auto, direct]
     jurisdictions: [US]
+    overrides: any
   open: {keys: [{id: open-app, env: OPEN_KEY}], organisation: guests}
   later: {routes: [plain]}
 budgets:
@@ -77,6 +93,13 @@ models:
     expected_output_tokens: 450
     quality:
       code: {score: 72.5, status: measured, source: ours, read: 2026-05-01, subject: effort low}
+    capabilities: [tools, vision, reasoning]
+    efforts:
+      low: {}
+      high:
+        expected_output_tokens: 3000
+        quality:
+          legal: {score: 91, status: rumoured, source: somebody, read: 2026-05-02}
 prices:
   - id: tiny@1
     model: mistral/tiny

@@ -3,15 +3,18 @@
 import time
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
-from conffiles import FULL, KEYS, MINIMAL, NOW, loaded
+from conffiles import BOOK, FULL, KEYS, MINIMAL, NOW, loaded
 
 from gateway.config import ConfigError, load, load_teams, teams_of
 from gateway.core.budget import Rules
 from gateway.core.catalog import Capability, Provider
 from gateway.core.pricing import Usage
-from gateway.core.route import CacheRule, Timeouts
+from gateway.core.route import CacheRule, Delivery, FloorMeaning, Timeouts
 from gateway.core.world import KEYLESS_TEAM, Caller, ServerSettings, key_digest
+from gateway.kinds.shipped import SHIPPED, kind_names
+from gateway.policies import POLICIES
 
 
 @pytest.fixture
@@ -23,7 +26,7 @@ def test_a_route_is_what_its_keys_say(full):
     route = full.world.routes["auto"]
 
     assert route.policy.name == "cheapest"
-    assert route.candidates == ("openai/big", "deepseek/flash", "mistral/tiny")
+    assert route.candidates == ("openai/big", "deepseek/flash", "mistral/tiny", "openai/big@high")
     assert route.fallbacks == ("openai/small",)
     assert (route.kind, route.floors, route.floor_for(route.kind)) == ("code", {"overall": 60.0, "code": 70.0}, 70.0)
     assert route.baseline == "openai/small"
@@ -33,6 +36,7 @@ def test_a_route_is_what_its_keys_say(full):
     assert route.cache == CacheRule(60, 2048)
     assert route.timeouts == Timeouts(connect=1, first_token=20, between_tokens=3, total=50)
     assert route.max_attempts == 2
+    assert (route.floor_means, route.delivery, route.explore_percent) == (FloorMeaning.AVERAGE, Delivery.WHOLE, 5)
 
 
 def test_a_route_takes_what_it_does_not_say_from_the_defaults(full):
@@ -53,11 +57,12 @@ def test_without_defaults_the_built_in_values_hold(tmp_path):
     assert (route.jurisdictions, route.baseline, route.max_attempts, route.timeouts) == (None, None, 3, Timeouts())
     assert (world.server, world.callers, world.teams) == (ServerSettings(), {}, {})
     assert (route.max_output_tokens, route.step_down, world.rules) == (16_384, None, Rules())
+    assert (route.floor_means, route.delivery, route.when) == (FloorMeaning.REQUEST, Delivery.STREAM, ())
     assert world.direct["big"].max_output_tokens == 16_384
 
 
 def test_weights_are_those_of_ids(full):
-    assert full.world.routes["shares"].weights == {"openai/big": 90, "openai/small": 10}
+    assert full.world.routes["shares"].weights == {"openai/big": 90, "openai/small": 10, "openai/big@high": 0}
 
 
 def test_server_limits(full):
@@ -68,7 +73,7 @@ def test_a_team_key_is_known_by_its_digest_only(full):
     callers = full.world.callers
 
     assert callers["0123456789abcdef" * 4] == Caller(
-        "research", "research-app", frozenset({"auto", "direct"}), frozenset({"US"}), "acme"
+        "research", "research-app", frozenset({"auto", "direct"}), frozenset({"US"}), "acme", may_loosen=True
     )
     assert callers[key_digest("r" * 40)].key_id == "research-batch"
     assert callers[key_digest("o" * 40)] == Caller("open", "open-app", organisation="guests")
@@ -78,10 +83,49 @@ def test_a_team_key_is_known_by_its_digest_only(full):
 
 def test_what_a_teams_keys_may_do_is_known_also_without_a_key(full):
     assert full.world.teams == {
-        "research": Caller("research", "", frozenset({"auto", "direct"}), frozenset({"US"}), "acme"),
+        "research": Caller("research", "", frozenset({"auto", "direct"}), frozenset({"US"}), "acme", may_loosen=True),
         "open": Caller("open", "", organisation="guests"),
         "later": Caller("later", "", frozenset({"plain"}), organisation="acme"),
     }
+
+
+def test_a_team_may_loosen_no_terms_unless_its_file_says_so(full):
+    assert {name: team.may_loosen for name, team in full.world.teams.items()} == {
+        "research": True, "open": False, "later": False,
+    }  # fmt: skip
+    assert full.world.callers[key_digest("r" * 40)].may_loosen
+    assert full.world.keyless.may_loosen
+
+
+def test_the_words_of_headers_are_the_policies_the_kinds_and_the_places(full):
+    words = full.world.words
+
+    assert words.policies == POLICIES
+    assert words.kinds == {*kind_names(SHIPPED.read_bytes()), "overall", "legal"}
+    assert words.places == {"US", "CN", "FR"}
+
+
+def test_the_kinds_that_requests_are_told_apart_by_are_those_of_a_file(tmp_path):
+    path, kinds = tmp_path / "routes.yaml", tmp_path / "own.kinds"
+    path.write_text(MINIMAL + "    kind: poems\n")
+    kinds.write_bytes(msgspec.msgpack.encode({"format": 1, "kinds": ["poems"]}))
+
+    world = load(path, {"GATEWAY_KINDS": str(kinds)}, now=NOW, pricebook=BOOK).world
+
+    assert world.words.kinds == {"poems", "overall", "code"}
+    with pytest.raises(ConfigError, match="unknown task kind 'poems'"):
+        load(path, {}, now=NOW, pricebook=BOOK)
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "No such file"), (b"{}", "no file of task kinds")])
+def test_a_file_of_kinds_that_is_none_is_named(tmp_path, content, told):
+    path, kinds = tmp_path / "routes.yaml", tmp_path / "own.kinds"
+    path.write_text(MINIMAL)
+    if content is not None:
+        kinds.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=told):
+        load(path, {"GATEWAY_KINDS": str(kinds)}, now=NOW, pricebook=BOOK)
 
 
 def test_without_an_organisation_there_is_a_default_one(tmp_path):
@@ -222,7 +266,8 @@ def test_no_loaded_value_holds_a_key(tmp_path):
 
 
 def test_the_files_that_were_read_are_named(full, tmp_path):
-    assert [path.name for path in full.files] == ["deepseek.yaml", "openai.yaml", "routes.yaml"]
+    names = [text.name.rpartition("/")[2] for text in (*full.texts.books, full.texts.routes)]
+    assert names == ["deepseek.yaml", "openai.yaml", "routes.yaml"]
 
 
 def test_loading_the_shipped_book_takes_well_under_half_a_second(tmp_path):

@@ -66,6 +66,22 @@ ROUTES = {
         "policy: best\n    candidates: [big]\n    kind: auto\n    quality_floor: {auto: 50}  # <-",
         f"unknown task kind 'auto'; there are {KINDS}",
     ),
+    "an unknown meaning of a floor": (
+        "policy: best\n    candidates: [big]\n    quality_floor: 50\n    floor_means: avrage  # <-",
+        "'floor_means' in route 'auto' is 'avrage'; it is one of request, average; did you mean 'average'?",
+    ),
+    "exploring where cost does not decide": (
+        "policy: best\n    candidates: [big]\n    explore_percent: 5  # <-",
+        "'explore_percent' is for the policy 'cheapest'; this route's policy is 'best'",
+    ),
+    "exploring with more than all requests": (
+        "policy: cheapest\n    candidates: [big]\n    explore_percent: 101  # <-",
+        "'explore_percent' in route 'auto' is 101; it must be 100 or less",
+    ),
+    "an unknown delivery": (
+        "policy: best\n    candidates: [big]\n    delivery: hole  # <-",
+        "'delivery' in route 'auto' is 'hole'; it is one of stream, whole; did you mean 'whole'?",
+    ),
     "an unknown jurisdiction": (
         "policy: best\n    candidates: [big]\n    jurisdictions: [US, USA]  # <-",
         "no provider is in 'USA'; providers are in 'CN' and 'US'; did you mean 'US'?",
@@ -224,6 +240,10 @@ FILES = {
 }
 
 TEAMS = {
+    "unknown overrides": (
+        "t: {overrides: strictr}  # <-",
+        "'overrides' in team 't' is 'strictr'; it is one of stricter, any; did you mean 'stricter'?",
+    ),
     "an unknown route": (
         "t: {keys: [{id: a, env: KEY_A}], routes: [atuo]}  # <-",
         "unknown route 'atuo'; did you mean 'auto'?",

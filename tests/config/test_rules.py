@@ -42,7 +42,7 @@ def test_output_limits_and_steps_down_of_routes(tmp_path):
     world = loaded(tmp_path, FULL, KEYS).world
 
     limits = {name: route.max_output_tokens for name, route in world.routes.items()}
-    assert limits == {"auto": 500, "shares": 2000, "plain": 2000}
+    assert limits == {"auto": 500, "home": 2000, "each": 2000, "shares": 2000, "plain": 2000}
     assert world.direct["big"].max_output_tokens == 2000
     assert [world.routes[name].step_down for name in ("shares", "plain")] == [StepDown(80, "plain"), None]
 
@@ -232,6 +232,15 @@ def test_two_routes_that_step_down_to_each_other_are_two_mistakes(tmp_path):
     assert [(one.line, one.message) for one in mistakes(tmp_path, text)] == [
         (6, "route 'chain' has 'step_down' of its own, which would not be looked at; one step is all"),
         (9, "route 'auto' has 'step_down' of its own, which would not be looked at; one step is all"),
+    ]
+
+
+def test_a_wrong_percentage_hides_no_unknown_route(tmp_path):
+    found = mistakes(tmp_path, file_with_step("{from_percent: 300, to: chaep}"))
+
+    assert [(one.line, one.message.partition(";")[0]) for one in found] == [
+        (6, "'from_percent' in 'step_down' of route 'auto' is 300"),
+        (6, "unknown route 'chaep'"),
     ]
 
 

@@ -12,6 +12,8 @@ from gateway.config import SHIPPED_ROUTES, json_schema, load
 from gateway.config.shape import RoutesFile
 from gateway.config.shape_book import Keys
 from gateway.config.yaml_places import read_yaml
+from gateway.core.route import Delivery, FloorMeaning
+from gateway.policies import POLICIES
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -59,7 +61,15 @@ def test_one_route_is_cached(shipped):
 
 
 def test_every_policy_is_shown(shipped):
-    assert {route.policy.name for route in shipped.world.routes.values()} == {"cheapest", "best", "split"}
+    assert {route.policy.name for route in shipped.world.routes.values()} == set(POLICIES)
+
+
+def test_a_candidate_at_an_effort_a_kind_auto_a_condition_and_a_whole_delivery_are_shown(shipped):
+    routes = shipped.world.routes.values()
+
+    assert any("@" in name for route in routes for name in route.candidates)
+    assert any(route.asks_kind and route.when and route.floor_means is FloorMeaning.AVERAGE for route in routes)
+    assert [route.name for route in routes if route.delivery is Delivery.WHOLE] == ["extract"]
 
 
 @pytest.mark.parametrize("key", ["OPENAI_API_KEY", "DEEPSEEK_API_KEY", "GEMINI_API_KEY"])

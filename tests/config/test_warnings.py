@@ -47,6 +47,39 @@ CASES = {
         BEST + "    candidates: [big]\n    quality_floor: {code: 50}  # <-\n",
         "the floor for 'code' has no effect: the route's kind is 'overall'",
     ),
+    "the meaning of no floor": (
+        BEST + "    candidates: [big]\n    floor_means: average  # <-\n",
+        "it has no effect: there is no 'quality_floor'",
+    ),
+    "only a rumour says how good it is": (
+        BEST + "    kind: maths\n    quality_floor: {maths: 60}\n    candidates:\n    - big\n    - small  # <-\n"
+        "models:\n  openai/small:\n"
+        "    quality: {maths: {score: 99, status: rumoured, source: somebody, read: 2026-01-01}}\n",
+        "openai/small is not chosen here: its maths quality is only rumoured, which counts as none, "
+        "and the floor is 60",
+    ),
+    "a model at an effort whose model alone was measured": (
+        BEST + "    quality_floor: 60\n    candidates:\n    - big\n    - big@high  # <-\n"
+        "models: {openai/big: {capabilities: [reasoning], efforts: {high: {}}}}\n",
+        "openai/big@high is not chosen here: nobody has measured its overall quality, and the floor is 60",
+    ),
+    "under the floor of every kind": (
+        BEST + "    kind: auto\n    quality_floor: 70.1\n    candidates:\n    - big\n    - flash  # <-\n",
+        "deepseek/flash is not chosen here: its quality is under the floor of every task kind",
+    ),
+    "a kind whose floor nobody reaches": (
+        BEST + "    kind: auto\n    candidates: [big, flash]\n    quality_floor: {overall: 60, maths: 81}  # <-\n",
+        "no candidate reaches the floor for 'maths', so such requests are refused",
+    ),
+    "a model at an effort is retired with its model": (
+        BEST + "    candidates: [big, old@high]  # <-\n"
+        "models: {openai/old: {capabilities: [reasoning], efforts: {high: {}}}}\n",
+        "openai/old@high is retired by its provider on 2026-06-20, in 19 days",
+    ),
+    "the baseline is retired soon": (
+        BEST + "    candidates: [big]\n    baseline: old  # <-\n",
+        "the baseline openai/old is retired by its provider on 2026-06-20, in 19 days",
+    ),
     "a step down without budgets": (
         BEST + "    candidates: [big]\n    step_down: {from_percent: 80, to: b}  # <-\n"
         "  b: {policy: best, candidates: [big]}\n",
@@ -90,6 +123,24 @@ def test_a_retired_candidate(tmp_path):
 
     assert [one.message for one in found] == [
         "openai/old can never be chosen here: its provider retired it on 2026-06-20"
+    ]
+
+
+def test_a_retired_baseline(tmp_path):
+    text = BEST + "    candidates: [big]\n    baseline: old\n"
+
+    assert [one.message for one in loaded(tmp_path, text, now=datetime(2026, 6, 20, tzinfo=UTC)).warnings] == [
+        "the baseline openai/old was retired by its provider on 2026-06-20: nobody could call it now"
+    ]
+
+
+def test_a_floor_that_no_candidate_reaches_is_said_once_for_the_route(tmp_path):
+    text = BEST + "    kind: code\n    candidates: [big, flash]\n    quality_floor: 90\n"
+
+    assert [one.message for one in loaded(tmp_path, text).warnings] == [
+        "openai/big is not chosen here: its code quality is 70.5, under the floor of 90",
+        "deepseek/flash is not chosen here: its code quality is 65.5, under the floor of 90",
+        "no candidate reaches the floor for 'code', so such requests are refused",
     ]
 
 

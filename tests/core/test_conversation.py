@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core.candidate import Warm
-from gateway.core.conversation import PromptCache, Turn, fingerprint, own_from, subkey, warmth
+from gateway.core.candidate import Held, Warm
+from gateway.core.conversation import MOST_OTHERS, PromptCache, Turn, answered, fingerprint, subkey, warmth
 from gateway.core.request import ChatRequest, parse_chat
 
 KEY = subkey(b"secret")
@@ -107,45 +107,82 @@ def test_the_history_knows_tool_loops_and_what_is_bound_to_a_maker():
     assert [one is not None and one.held for one in (spoken, dumped)] == [True, False]
 
 
-def turn(**more: Any) -> Turn:
-    fields = {"model": "openai/big", "tokens": 2_048, "at_us": AT_US, "warm_s": 300, "head": b"", "own_from": 0}
-    return Turn(**{**fields, **more})
+def later(seconds: int) -> int:
+    return AT_US + seconds * 1_000_000
+
+
+CACHE = PromptCache(least_tokens=1_024, keeps_s=300)
+TURN = Turn(Held("openai/big", 2_048, later(300)), b"")
 
 
 def found(request: ChatRequest, one: Turn, after_s: int = 10) -> Warm | None:
     assert request.history is not None
-    return warmth(one, request.history, request.conversation, AT_US + after_s * 1_000_000)
+    return warmth(one, request.history, request.conversation, later(after_s))
 
 
 def test_a_warm_prompt_cache_is_known_until_the_provider_forgets_it():
     request = asked(ASK, ANSWER, MORE)
 
-    assert found(request, turn()) == Warm("openai/big", 2_048)
-    assert found(request, turn(), after_s=300) is None
+    assert found(request, TURN) == Warm("openai/big", 2_048, until_us=later(300))
+    assert found(request, TURN, after_s=300) is None
 
 
 def test_other_tools_begin_another_prompt():
     request = asked(ASK, ANSWER, MORE, tools=[{"type": "function", "function": {"name": "look"}}])
+    same = msgspec.structs.replace(TURN, head=request.conversation.head)
 
-    assert found(request, turn()) is None
-    assert found(request, turn(head=request.conversation.head)) == Warm("openai/big", 2_048)
+    assert found(request, TURN) is None
+    assert found(request, same) == Warm("openai/big", 2_048, until_us=later(300))
 
 
 def test_a_tool_loop_is_locked_also_when_the_cache_has_gone_cold():
-    assert found(asked(ASK, CALLS, RESULT), turn(), after_s=900) == Warm("openai/big", 0, locked=True)
-    assert found(asked(ASK, CALLS, RESULT, ANSWER, MORE), turn()) == Warm("openai/big", 2_048)
+    loop, done = asked(ASK, CALLS, RESULT), asked(ASK, CALLS, RESULT, ANSWER, MORE)
+
+    assert found(loop, TURN, after_s=900) == Warm("openai/big", 0, locked=True, until_us=later(300))
+    assert found(done, TURN) == Warm("openai/big", 2_048, until_us=later(300))
 
 
 def test_a_remembered_turn_survives_its_encoding():
-    one = turn(head=b"12345678", own_from=3)
+    one = msgspec.structs.replace(TURN, head=b"12345678", own_from=3, others=(Held("google/new", 1, 2),))
 
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=Turn) == one
 
 
+def after(model: str, warm: Warm | None) -> Turn:
+    held = CACHE.after(model, prompt=1_250, size=5_000, now_us=AT_US)
+    return answered(held, asked(*[ASK, ANSWER] * 3, MORE).conversation, warm)
+
+
 def test_answers_are_a_models_own_from_where_it_took_over():
-    assert own_from("google/new", 7, None) == 0
-    assert own_from("google/new@low", 7, Warm("google/new@high", 0, own_from=3)) == 3
-    assert own_from("google/new", 7, Warm("openai/big", 0, own_from=3)) == 7
+    assert after("google/new", None).own_from == 0
+    assert after("google/new@low", Warm("google/new@high", 0, own_from=3)).own_from == 3
+    assert after("google/new", Warm("openai/big", 0, own_from=3)).own_from == 7
+    assert after("google/new@2024", Warm("google/new@2025", 0, own_from=3)).own_from == 7
+
+
+def test_who_answered_earlier_still_knows_what_it_has_read():
+    first = Warm("openai/big", 2_000, until_us=later(100))
+    away = found(asked(ASK, ANSWER, MORE), after("google/new", first))
+
+    assert away == Warm("google/new", 5_000, False, 7, later(300), (Held("openai/big", 2_000, later(100)),))
+    assert [away.at(name) for name in ("google/new", "openai/big", "deepseek/flash")] == [5_000, 2_000, 0]
+    assert after("openai/big", away).others == (Held("google/new", 5_000, later(300)),)
+    assert found(asked(ASK, ANSWER, MORE), after("google/new", first), after_s=150).others == ()
+
+
+def test_only_so_many_models_are_remembered_and_none_that_knows_nothing():
+    warm = Warm("a/1", 0, others=tuple(Held(f"b/{number}", 9, later(9)) for number in range(5)))
+
+    assert [one.model for one in after("c/1", warm).others] == ["b/0", "b/1", "b/2"]
+    assert len(after("c/1", warm).others) == MOST_OTHERS
+
+
+def test_what_a_cache_holds_is_kept_as_its_part_of_the_prompts_bytes():
+    steps = PromptCache(least_tokens=1_024, step=128, keeps_s=60)
+
+    assert steps.after("a/1", prompt=1_200, size=6_000, now_us=AT_US) == Held("a/1", 5_760, later(60))
+    assert steps.after("a/1", prompt=1_000, size=6_000, now_us=AT_US).prompt_bytes == 0
+    assert steps.after("a/1", prompt=0, size=0, now_us=AT_US).prompt_bytes == 0
 
 
 @pytest.mark.parametrize(("prompt", "held"), [(1_023, 0), (1_024, 1_024), (1_151, 1_024), (1_152, 1_152)])

@@ -56,7 +56,7 @@ def cost(tariff: tuple[int, int, int], prompt: int, cached: int, output: int) ->
 )  # fmt: skip
 def test_a_conversation_moves_exactly_when_the_cold_start_costs_less_than_going_on(here, there, prompt, warm, outputs):
     request = msgspec.structs.replace(chat(), prompt_bytes=(prompt - 1) * BYTES_A_TOKEN)
-    signals = Signals(now=NOW, warm=Warm(HERE.id, warm))
+    signals = Signals(now=NOW, warm=Warm(HERE.id, warm * BYTES_A_TOKEN))
 
     first = decide(ROUTE, request, market(here, there, outputs=outputs), signals).candidates[0]
 
@@ -68,11 +68,22 @@ def test_a_conversation_moves_exactly_when_the_cold_start_costs_less_than_going_
 
 @given(here=tariffs(), there=tariffs(), warm=tokens)
 def test_a_tool_loop_stays_whatever_it_costs(here, there, warm):
-    signals = Signals(now=NOW, warm=Warm(HERE.id, warm, locked=True))
+    signals = Signals(now=NOW, warm=Warm(HERE.id, warm * BYTES_A_TOKEN, locked=True))
 
     decision = decide(ROUTE, chat(), market(here, there, outputs=(4_000, 1)), signals)
 
     assert decision.candidates[0].model.id == HERE.id
+
+
+def test_a_tool_loop_stays_with_its_model_when_the_caller_asks_for_another_effort():
+    shop = market((100, 10, 100), (1, 0, 1), outputs=(500, 500))
+    low, high = (replace(HERE, id=f"{HERE.id}@{effort}", effort=effort) for effort in ("low", "high"))
+    shop = replace(shop, models={**shop.models, low.id: low, high.id: high})
+    asked = msgspec.structs.replace(chat(), effort="low")
+    signals = Signals(now=NOW, warm=Warm(high.id, 0, locked=True))
+
+    assert decide(ROUTE, asked, shop, signals).candidates[0].model.id == low.id
+    assert decide(ROUTE, chat(), shop, signals).candidates[0].model.id == HERE.id
 
 
 def test_a_locked_conversation_moves_when_its_model_cannot_serve():
@@ -89,7 +100,7 @@ def test_the_warmer_a_cache_is_the_less_a_conversation_moves(here, there, prompt
     shop = market(here, there, outputs=(500, 500))
 
     def stays(tokens: int) -> bool:
-        signals = Signals(now=NOW, warm=Warm(HERE.id, tokens))
+        signals = Signals(now=NOW, warm=Warm(HERE.id, tokens * BYTES_A_TOKEN))
         return decide(ROUTE, request, shop, signals).candidates[0].model.id == HERE.id
 
     assert not stays(warm) or stays(warm + more)

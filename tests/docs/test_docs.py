@@ -13,22 +13,26 @@ from pathlib import Path
 
 import pytest
 
-from gateway import server
+from gateway import reloading, server
 from gateway.admin import keys
 from gateway.cli import COMMANDS
-from gateway.config import json_schema, load
-from gateway.core import request, routing
+from gateway.config import json_schema, load, reload
+from gateway.core import conversation, request, retry, routing
 from gateway.core.records import LOST
+from gateway.core.route import Timeouts
+from gateway.core.terms import HEADERS
 from gateway.core.world import ServerSettings
 from gateway.finance import focus, invoice
 from gateway.finance.layout import plain
 from gateway.finance.layouts import LAYOUTS
-from gateway.proxy import chat, health, settle
+from gateway.kinds.shipped import SHIPPED, kind_names
+from gateway.policies import POLICIES
+from gateway.proxy import chat, exchange, faults, health, reply, settle
 from gateway.proxy.metrics import Metrics
-from gateway.stores import gate, key_table, redis_cache, upkeep
+from gateway.stores import circuits, gate, key_table, redis_cache, upkeep, warmth
 from gateway.stores.question import DIMENSIONS
-from gateway.workers import line, patience
-from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES
+from gateway.workers import line, patience, supervisor
+from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, ROUTING
 from tests.running import ROOT
 
 SCHEMA = json_schema()
@@ -40,7 +44,8 @@ SECTIONS = {
     "ProviderKeys": "providers", "ModelKeys": "models", "QualityKeys": "quality", "PricesKeys": "prices",
     "RefreshKeys": "refresh", "PriceKeys": "price rows", "RatesKeys": "rates", "ContextTierKeys": "context_tiers",
     "ServiceTierKeys": "service_tiers", "WindowKeys": "windows", "HolidaysKeys": "holidays", "CoversKeys": "covers",
-    "BudgetKeys": "budgets", "LimitKeys": "limits", "StepDownKeys": "step_down",
+    "BudgetKeys": "budgets", "LimitKeys": "limits", "StepDownKeys": "step_down", "WhenKeys": "when",
+    "EffortKeys": "efforts",
 }  # fmt: skip
 """Where docs/configuration.md holds the table of each mapping of routes.yaml."""
 
@@ -115,10 +120,11 @@ def test_every_default_of_the_schema_is_the_one_in_the_table(shape):
 
 def test_the_defaults_that_the_code_fills_in_are_those_in_the_tables():
     for key, row in CONFIGURATION.rows("timeouts").items():
-        assert row[0] == f"{getattr(routing.Timeouts(), key.removesuffix('_s')):g}"
+        assert row[0] == f"{getattr(Timeouts(), key.removesuffix('_s')):g}"
     server, rows = ServerSettings(), CONFIGURATION.rows("server")
     assert rows["max_body_mib"][0] == str(server.max_body_bytes // 2**20)
     assert rows["max_concurrency"][0] == str(server.max_concurrency)
+    assert rows["watch_s"][0] == f"{server.watch_s:g}"
 
 
 def test_every_environment_variable_is_documented_and_none_that_is_not_read():
@@ -218,6 +224,13 @@ def test_every_header_of_ours_is_documented_and_none_that_is_not_sent():
     assert sent == told
 
 
+def test_every_term_of_a_request_every_policy_and_every_kind_is_told():
+    assert {name.encode() for name in CONFIGURATION.rows("Request headers")} == set(HEADERS)
+    assert set(CONFIGURATION.rows("policies")) == set(POLICIES)
+    kinds = kind_names(SHIPPED.read_bytes())
+    assert [kind for kind in kinds if f"`{kind}`" not in CONFIGURATION.section("kinds and floors")] == []
+
+
 def test_every_outcome_of_an_attempt_is_explained():
     rejected = set(re.findall(r"`([a-z_]+)`", LIFE.section("8. The record").partition("Outcomes of an attempt")[0]))
     explained = set(LIFE.rows("8. The record"))
@@ -253,7 +266,7 @@ def test_every_reason_to_drop_a_candidate_is_named():
     made = (node for node in sources() if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Drop")
     drops = set.union(*(texts(ast.walk(node.args[1])) for node in made))
 
-    assert len(drops) == 10
+    assert len(drops) == 11
     assert [code for code in drops if f"| `{code}` |" not in LIFE.section("3. The decision")] == []
 
 
@@ -269,6 +282,17 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (LIFE, f"After {health.FAULTS_TO_OPEN} faults in a row a model is set aside for {health.FIRST_PAUSE_S:g} s"),
         (LIFE, f"doubling up to {health.LONGEST_PAUSE_S:g} each time it happens again"),
         (LIFE, f"401 and 402 set the whole provider aside for {health.CREDENTIALS_PAUSE_S:g} seconds"),
+        (LIFE, f"of its recent outcomes (about {health.RECENT})"),
+        (LIFE, f"for up to {health.PROBE_S:g} seconds more, until that one has been answered"),
+        (LIFE, f"every {circuits.EVERY_S:g} seconds each tells through Redis what has changed"),
+        (LIFE, f"in the last {retry.SPAN_S} seconds {retry.RETRIES_PERCENT} % may be"),
+        (LIFE, f"retries, and {retry.RETRIES_PER_S} a second in any case"),
+        (LIFE, f"up to {retry.FIRST_PAUSE_S * 1e3:g} ms, doubling to {retry.LONGEST_PAUSE_S * 1e3:g} ms"),
+        (LIFE, f"is read for up to {exchange.REST_S:g} seconds more"),
+        (LIFE, f"Usage may come up to {exchange.USAGE_GRACE_S:g} second after the finish reason"),
+        (LIFE, f"the comment `: keep-alive` every {reply.KEEP_ALIVE_S:g} seconds"),
+        (LIFE, f"of more than {faults.MAX_ANSWER_BYTES // 2**20} MiB is given up"),
+        (LIFE, f"It takes {reply.WATCH_AFTER_S * 1e3:g} ms from the beginning until leaving is noticed"),
         (LIFE, f"{redis_cache.CONNECT_TIMEOUT_S:g} seconds to connect and {redis_cache.TIMEOUT_S:g} to answer"),
         (LIFE, f"plus {request.IMAGE_TOKENS:,} tokens for each image or file"),
         (LIFE, f"`n` may be {request.MOST_CHOICES} at most, an output limit {request.MOST_TOKENS:,}"),
@@ -280,9 +304,16 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (LIFE, f"{request.MOST_TAGS} tags at most, names of up to {request.MOST_TAG_NAME_CHARS} characters"),
         (OPERATIONS, f"made again from the ledger, within {upkeep.RAISE_S:g} seconds"),
         (OPERATIONS, f"nothing has come for {server.GRACE_S} second is closed"),
+        (OPERATIONS, f"every `server.watch_s` seconds ({ServerSettings().watch_s:g})"),
+        (OPERATIONS, f"once they read the same {reload.STILL_S:g} seconds later"),
+        (OPERATIONS, f"some worker did not answer within {supervisor.TAKE_S:g} seconds"),
+        (OPERATIONS, f"or the whole took longer than {reloading.DEADLINE_S:g}"),
         (OPERATIONS, f"reports to the supervisor every {line.REPORT_S:g} seconds"),
         (OPERATIONS, f"after {patience.FIRST_PAUSE_S:g} to {patience.LONGEST_PAUSE_S:g} seconds when it keeps ending"),
         (OPERATIONS, f"looks at one number in the database every {key_table.PAUSE_S:g} seconds"),
+        (ROUTING, f"its prompt has {conversation.WORTH_BYTES:,} bytes or more"),
+        (ROUTING, f"{conversation.LOOP_S // 60} minutes where there are tools"),
+        (ROUTING, f"Look-ups have {warmth.TIMEOUT_S * 1000:g} ms"),
         (OPERATIONS, f"one that takes longer than {keys.DEADLINE_S:g} seconds with 504"),
     ],
 )  # fmt: skip

@@ -115,7 +115,8 @@ async def test_wherever_a_stream_is_cut_no_text_comes_twice_and_a_cut_one_is_nev
                 assert finished(got)
                 assert body.endswith(b"data: [DONE]\n\n")
                 assert (headers["x-gateway-provider"] == provider) == finished(before)
-                await ask(gateway, f"first-{provider}", stream=True)  # good ones between: no circuit opens
+                for _ in range(3):  # good ones between: no circuit opens
+                    await ask(gateway, f"first-{provider}", stream=True)
             rows = await asyncio.to_thread(gateway.rows)
 
     broken = [row for row in rows if row["provider"] == provider and row["outcome"] != "ok"]
@@ -176,8 +177,8 @@ async def test_the_delivery_can_be_chosen_for_each_request_and_an_unknown_one_is
     assert whole[2].endswith(b"data: [DONE]\n\n")
     assert (whole[1]["x-gateway-provider"], whole[1]["x-gateway-attempts"]) == ("openai", "2")
     error = json.loads(body)["error"]
-    assert (status, error["code"], error["param"]) == (400, "invalid_delivery", "x-gateway-delivery")
-    assert error["message"] == "'x-gateway-delivery' is 'stream' or 'whole'"
+    assert (status, error["code"], error["param"]) == (400, "invalid_term", "x-gateway-delivery")
+    assert error["message"] == "'x-gateway-delivery' is 'pigeon'; it takes one of stream, whole"
 
 
 async def test_a_client_that_waits_for_a_whole_stream_hears_comments_and_then_all_of_it_or_an_error(tmp_path):
@@ -272,6 +273,16 @@ async def test_when_all_candidates_are_counted_out_the_least_bad_one_is_asked(tm
 
     assert (status, json.loads(body)["error"]["code"]) == (503, "no_healthy_candidate")
     assert int(headers["retry-after"]) > 10
+
+
+async def test_who_asks_to_be_left_alone_meanwhile_is_passed_over(tmp_path):
+    async with Simulator(PRICES_TOO) as sim, river(tmp_path, sim) as gateway:
+        slow = asyncio.create_task(ask(gateway, "first-google", stream=True, user="sim:fault@google=stall"))
+        await asyncio.sleep(0.3)
+        await ask(gateway, "openai/gpt-6-test", user="sim:fault@openai=http_429;retry_after=60")
+        _, headers, _ = await slow
+
+    assert (headers["x-gateway-provider"], headers["x-gateway-attempts"]) == ("deepseek", "2")
 
 
 async def test_a_request_to_wait_is_obeyed_by_every_worker(tmp_path):

@@ -129,6 +129,33 @@ def test_models_need_a_key_and_show_only_what_it_may_use(gateway):
     assert [entry["id"] for entry in body["data"]] == ["auto", "american"]
 
 
+def test_a_model_at_an_effort_is_listed_and_may_be_named(gateway):
+    given = {"authorization": f"Bearer {KEY}"}
+    listed = {entry["id"] for entry in json.loads(gateway.get("/v1/models", **given)[2])["data"]}
+
+    assert {"openai/gpt-5.5", "openai/gpt-5.5@high"} <= listed
+    assert json.loads(gateway.get("/v1/models/openai/gpt-5.5@high", **given)[2])["owned_by"] == "openai"
+    body = {"model": "gpt-5.5@high", "messages": [{"role": "user", "content": "x"}]}
+    status, headers, _ = gateway.post("/v1/chat/completions", body, **given)
+    assert (status, headers["x-gateway-model"]) == (200, "openai/gpt-5.5@high")
+    refused, error = error_of(gateway.post("/v1/chat/completions", {**body, "reasoning_effort": "low"}, **given))
+    assert (refused, error["code"]) == (400, "effort_not_offered")
+
+
+def test_a_key_may_make_its_routes_terms_stricter_and_not_looser(gateway):
+    body = {"model": "american", "messages": [{"role": "user", "content": "x"}]}
+
+    def ask(**terms):
+        headers = {f"x-gateway-{name.replace('_', '-')}": value for name, value in terms.items()}
+        return gateway.post("/v1/chat/completions", body, authorization=f"Bearer {KEY}", **headers)
+
+    assert ask(max_cost_usd="1", policy="cheapest")[0] == 200
+    assert error_of(ask(max_cost_usd="0"))[1]["code"] == "over_cost_cap"
+    assert error_of(ask(policy="fastest"))[1]["code"] == "term_loosened"
+    status, error = error_of(ask(policy="fastestest"))
+    assert (status, error["code"], error["param"]) == (400, "invalid_term", "x-gateway-policy")
+
+
 def test_wrong_query_values_of_spend_are_400(gateway):
     wrong = ("by=colour", "since=yesterday", "since=2026-02-01&until=2026-01-01", "simulated=maybe",
              "tag=project", "tag=a=1&tag=a=2", "kye=app")  # fmt: skip

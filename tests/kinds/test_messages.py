@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.kinds import last_user_text
 from gateway.kinds.features import bounded
-from gateway.kinds.messages import BYTES_PER_CHAR
+from gateway.kinds.messages import BYTES_PER_CHAR, last_user_text
 
 
 def raw(*messages: object, ascii_only: bool = True) -> bytes:

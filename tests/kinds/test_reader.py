@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.kinds import SHIPPED, KindFileError, KindReader
 from gateway.kinds.features import HEAD_CHARS, TAIL_CHARS, read
-from gateway.kinds.reader import FORMAT, Guard, decode, encode
+from gateway.kinds.reader import FORMAT, Guard, KindFileError, KindReader, decode, encode
+from gateway.kinds.shipped import SHIPPED
 from tests.kinds.trained import SUBJECTS, file, prompts
 
 TINY = KindReader(file())

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gateway.kinds import KindReader
+from gateway.kinds.reader import KindReader
 from learn import seed
 from learn.rows import Row, RowsError, divided, read_rows
 from tests.kinds.trained import prompts

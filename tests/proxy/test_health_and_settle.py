@@ -134,6 +134,20 @@ def test_pauses_grow_to_a_bound_and_only_a_whole_answer_makes_them_short_again(h
     assert next_pause() == FIRST_PAUSE_S
 
 
+@pytest.mark.parametrize(("faults", "of", "opens"), [(3, 4, True), (2, 3, True), (2, 5, False), (1, 4, False)])
+def test_a_model_that_fails_more_often_than_not_is_set_aside_too(health, clock, faults, of, opens):
+    reasons = []
+    for number in range(200):
+        if number % of < faults:
+            fail(health, 1)
+        else:
+            health.answered("p/a", clock.now)
+        reasons += health.unhealthy().values()
+
+    assert bool(reasons) == opens
+    assert not opens or "% of recent attempts failed, last http_503" in reasons[0]
+
+
 def test_the_least_bad_suspect_is_the_one_that_opened_least_often(health, clock):
     for model in ("p/a", "p/b"):
         fail(health, FAULTS_TO_OPEN, model=model)

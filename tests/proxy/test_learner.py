@@ -26,6 +26,8 @@ ANSWER = msgspec.structs.replace(
     reasoning_tokens=0, decision="{}", stream=False, ttft_us=None,
 )  # fmt: skip
 PAUSE_S = 0.02
+LEARNED = 1_460
+"""What is expected after 20 answers of 1,500 tokens, where 500 were stated."""
 
 
 class Now:
@@ -76,7 +78,7 @@ async def test_what_one_worker_sees_every_worker_expects(file: Path, now: Now):
     await until(lambda: told(one) and told(other))
 
     assert told(one) == told(other)
-    assert (told(other)["openai/big"].output_tokens, told(other)["openai/big"].answers) == (1_000, 20)
+    assert (told(other)["openai/big"].output_tokens, told(other)["openai/big"].answers) == (LEARNED, 20)
     assert one.pending == 0
     await one.close()
     await other.close()
@@ -91,7 +93,7 @@ async def test_what_was_learned_survives_a_restart_to_the_last_answer(file: Path
 
     after = make(file, now)
     await after.start()
-    assert told(after)["openai/big"].output_tokens == 1_000
+    assert told(after)["openai/big"].output_tokens == LEARNED
     now.us += 7 * DAY_US
     await until(lambda: told(after)["openai/big"].answers == 10)
     await after.close()
@@ -104,14 +106,14 @@ async def test_while_the_database_is_away_a_worker_learns_from_itself_and_tells_
     await worker.start()
     see(worker, 20)
     await until(lambda: told(worker))
-    assert told(worker)["openai/big"].output_tokens == 1_000
+    assert told(worker)["openai/big"].output_tokens == LEARNED
     assert worker.pending
     assert worker.failures
 
     SqlLedger(open_engine(sqlite_url(file))).prepare()
     await until(lambda: len(caplog.records) == 2)
     assert not worker.pending
-    assert told(worker)["openai/big"].output_tokens == 1_000
+    assert told(worker)["openai/big"].output_tokens == LEARNED
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     await worker.close()
 
@@ -144,7 +146,7 @@ async def test_a_new_configuration_is_answered_by_its_own_priors_at_once(file: P
 
     route = Route(name="auto", policy=ROUTE.policy, candidates=ROUTE.candidates, expected_output_tokens=100)
     in_force[0] = World("w", MARKET, {"auto": route}, {})
-    assert worker.estimates(route, "overall")["openai/big"].output_tokens == 800
+    assert worker.estimates(route, "overall")["openai/big"].output_tokens == 1_444
     await worker.close()
 
 

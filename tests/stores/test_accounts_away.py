@@ -236,6 +236,44 @@ async def test_an_older_memory_of_the_store_is_raised_to_the_ledger(tmp_path: Pa
         assert (await books_of(raw, organisation)).spent == {"b": total, "r": total}
 
 
+# Reloaded ---------------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_set_aside_for_a_budget_is_given_back_once_the_budget_is_gone(one: Worker, raw: Redis):
+    kept = a_budget(USD, name="kept", offline=Offline.SLICE)
+    gone = a_budget(USD, name="gone", offline=Offline.SLICE)
+    one.settle(await one.admit(1_000, kept, gone), 500)
+    under_way = await one.admit(1_000, kept, gone)
+    await one.upkeep.cut_slices(one.organisation, one.gate)
+
+    one.accounts.follow((kept,))
+    await one.upkeep.hold(one.organisation, one.gate)
+    await one.delivered()
+    assert {slice_.bound.budget for slice_ in one.accounts.slices.values()} == {kept}
+    assert {bound.budget for _, bound in one.accounts.bounds.values()} == {kept}
+    assert (await books_of(raw, one.organisation)).held["gone"] == 1_000  # the attempt's, which is under way
+
+    one.settle(under_way, 300)
+    await one.upkeep.close()
+    await one.rest()
+    books = await books_of(raw, one.organisation)
+    assert books.spent == {"kept": 800, "gone": 800}
+    assert set(books.held.values()) == {0}
+
+
+async def test_a_slice_that_is_cut_while_its_budget_goes_is_given_back(one: Worker, raw: Redis):
+    gone = a_budget(USD, name="gone", offline=Offline.SLICE)
+    one.settle(await one.admit(1_000, gone), 500)
+    cutting = asyncio.create_task(one.upkeep.cut_slices(one.organisation, one.gate))
+    await asyncio.sleep(0)
+    one.accounts.follow(())
+    await cutting
+    await one.rest()
+
+    assert one.accounts.slices == {}
+    assert set((await books_of(raw, one.organisation)).held.values()) == {0}
+
+
 # Frozen -----------------------------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ class Worker:
 
     def __init__(self, url: str, *, simulated: bool = False) -> None:
         self.health = Health(time.perf_counter, lambda _: ())
-        self.circuits = SharedCircuits(url, self.health, simulated=simulated)
+        self.circuits = SharedCircuits(url, self.health, simulated=lambda: simulated)
 
     async def __aenter__(self) -> Health:
         self.circuits.start()
@@ -104,7 +104,7 @@ async def test_simulated_providers_have_circuits_of_their_own(valkey_url, model)
 
 async def test_what_was_closed_meanwhile_or_is_long_past_is_not_kept(valkey_url, raw, model):
     short = GatewayError(Blame.UPSTREAM, 429, told="wait", retry=True, retry_after_s=0.1, outcome="http_429")
-    circuits = SharedCircuits(valkey_url, health := Health(time.perf_counter, lambda _: ()), simulated=False)
+    circuits = SharedCircuits(valkey_url, health := Health(time.perf_counter, lambda _: ()), simulated=lambda: False)
     health.failed(model, "p", short)
     said = health.unsaid()
     assert model in {one.model for one in await circuits._exchanged(said)}

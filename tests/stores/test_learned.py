@@ -5,11 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway.core.contracts import LedgerUnavailable
-from gateway.core.learning import DAY_US, HOUR_US, KEPT_DAYS, Key, Tallies, learn
-from gateway.core.records import SpendRecord
+from gateway.core.learning import DAY_US, HOUR_US, KEPT_DAYS, WEIGHTS, Key, Tallies, learn, weighted
 from gateway.stores.learned import SqlTallies
 from gateway.stores.ledger import SqlLedger, open_engine
-from tests.stores.samples import ONE, by_chance
+from tests.stores.samples import ONE, by_chance, varied
 
 DAY, HOUR = ONE.at_us // DAY_US, ONE.at_us // HOUR_US
 KEY = Key("out", False, DAY, "auto", "overall", "deepseek/v4-flash", 47)
@@ -19,13 +18,6 @@ KEY = Key("out", False, DAY, "auto", "overall", "deepseek/v4-flash", 47)
 def tallies(ledger: SqlLedger) -> SqlTallies:
     ledger.prepare()
     return SqlTallies(ledger.engine)
-
-
-def of(records: list[SpendRecord]) -> Tallies:
-    found: Tallies = {}
-    for record in records:
-        learn(record, found)
-    return found
 
 
 def test_what_is_told_is_read_as_it_was_and_adds_up(tallies: SqlTallies):
@@ -46,27 +38,38 @@ def test_days_past_and_the_present_are_read_apart_and_hours_only_while_they_are_
     recent = [pace, pace._replace(span=HOUR - 1)]
     tallies.merge({key: [1, 1, 1] for key in (*kept, *old, *recent)})
 
-    assert set(tallies.past(False, DAY)) == set(kept[1:])
+    weight = WEIGHTS[1] + WEIGHTS[KEPT_DAYS - 1]
+    assert tallies.past(False, DAY) == {KEY: pytest.approx([weight] * 3)}
     assert set(tallies.present(False, DAY, HOUR)) == {KEY, *recent}
-    assert set(tallies.past(False, DAY - 9)) == {*kept[2:], old[0]}
+    ((before, *_),) = tallies.past(False, DAY - 9).values()
     tallies.forget(DAY, HOUR)
-    assert set(tallies.past(False, DAY - 9)) == set(kept[2:])
+    ((after, *_),) = tallies.past(False, DAY - 9).values()
+    assert before - after == pytest.approx(WEIGHTS[KEPT_DAYS - 9])
     assert set(tallies.present(False, DAY, HOUR - 100)) == {KEY, *recent}
+
+
+def test_days_past_count_for_what_they_weigh(tallies: SqlTallies):
+    records = varied(11, 400)
+    told = learn(records)
+    tallies.merge(told)
+    for simulated in (True, False):
+        of_it = {key: tally for key, tally in told.items() if key.simulated == simulated}
+        found = tallies.past(simulated, DAY + 20)
+        assert found == {key: pytest.approx(tally) for key, tally in weighted(of_it, DAY + 20).items()}
+        assert len(found) > 40
 
 
 def test_workers_that_tell_at_the_same_time_lose_nothing(tallies: SqlTallies, database_url: str):
     records = by_chance(5, 400)
-    parts = [of(records[worker::8]) for worker in range(8)]
+    parts = [learn(records[worker::8]) for worker in range(8)]
     stores = [SqlTallies(open_engine(database_url)) for _ in parts]
     with ThreadPoolExecutor(8) as threads:
         for _ in range(3):
             list(threads.map(lambda pair: pair[0].merge(pair[1]), zip(stores, parts, strict=True)))
 
-    expected = {key: [3 * n for n in tally] for key, tally in of(records).items()}
-    hours = {key.span for key in expected if key.what in ("ttft", "tps")}
-    first = tallies.past(False, DAY + 30) | tallies.past(True, DAY + 30)
-    paces = tallies.present(False, DAY + 30, min(hours)) | tallies.present(True, DAY + 30, min(hours))
-    assert first | paces == expected
+    expected = {key: [3 * n for n in tally] for key, tally in learn(records).items()}
+    first, hour = min(key.span for key in expected), min(key.span for key in expected if key.what in ("ttft", "tps"))
+    assert tallies.present(False, first, hour) | tallies.present(True, first, hour) == expected
     for store in stores:
         store._engine.dispose()
 

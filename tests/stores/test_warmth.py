@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from gateway.core.candidate import Held
 from gateway.core.conversation import Turn
 from gateway.stores.embedded import EmbeddedStore
 from gateway.stores.warmth import MOST_WAITING, PREFIX, RedisWarmth
 
-TURN = Turn("openai/big@high", 2_048, 1_795_392_000_000_000, 300, b"12345678", 3)
+UNTIL_US = 1_795_392_000_000_000
+TURN = Turn(Held("openai/big@high", 2_048, UNTIL_US), b"12345678", 3, (Held("google/new", 1_024, UNTIL_US),))
 MARGIN_S = 2.0  # what a busy test machine may add to a deadline; timeouts that add up would take longer still
 
 

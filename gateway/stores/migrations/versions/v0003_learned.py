@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("simulated", sa.Boolean, nullable=False),
         sa.Column("model", sa.Text, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("decided", sa.Text, nullable=False),
         sa.Column("bucket", sa.BigInteger, nullable=False),
         sa.Column("score", sa.BigInteger, nullable=False),
     )
