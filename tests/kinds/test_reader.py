@@ -66,6 +66,11 @@ def test_an_empty_text_is_unknown():
     assert not TINY.read("").known
 
 
+def test_a_file_that_does_not_know_what_is_usual_finds_every_text_as_typical():
+    reader = KindReader(replace(file(), usual=()))
+    assert {reader.read(text).typical for text in ("", "anchor", "something else")} == {0.5}
+
+
 def test_what_a_model_is_expected_to_score_is_weighed_by_kind():
     found = TINY.read("anchor sail deck crew port tide rope hull")
     by_kind = [found.shares[kind] * score for kind, score in {"animals": 10, "kitchens": 20, "ships": 90}.items()]
