@@ -50,14 +50,16 @@ chaos: venv-dev ## workers killed, stores taken away, under load; ARGS="kill --t
 	@scripts/test-services.sh
 	@PATH="$$PATH:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)" $(bin)/python -m tests.chaos $(ARGS)
 
-learn: venv-dev ## train task kinds: make learn DATA=prompts.jsonl OUT=kinds.bin; TEST=other.jsonl
-	@$(bin)/python -m learn --data "$(DATA)" --out "$(OUT)" $(if $(TEST),--test "$(TEST)") $(ARGS)
+learn: venv-dev ## train task kinds: DATA=prompts.jsonl OUT=kinds.bin, perhaps CALIBRATE= and TEST=
+	@$(bin)/python -m learn --data "$(DATA)" --out "$(OUT)" \
+	  $(if $(CALIBRATE),--calibrate "$(CALIBRATE)") $(if $(TEST),--test "$(TEST)") $(ARGS)
 
 kinds: venv-dev ## train the task kinds that ship, from seed prompts
 	@mkdir -p build
-	@$(bin)/python -m learn.seed --out build/seed.jsonl
-	@$(bin)/python -m learn --data build/seed.jsonl --out gateway/kinds/kinds.v1.bin --test learn/held_out.jsonl \
-	  --strength 3 --least-posterior 0.5 --from "learn/seed.py and learn/by_hand.jsonl" $(ARGS)
+	@$(bin)/python -m learn.seed --out build/seed.jsonl --calibrating build/calibrating.jsonl
+	@$(bin)/python -m learn --data build/seed.jsonl --calibrate build/calibrating.jsonl --test learn/held_out.jsonl \
+	  --out gateway/kinds/kinds.v1.bin --strength 3 --least-posterior 0.6 --no-watch \
+	  --from "learn/seed.py and learn/by_hand.jsonl" $(ARGS)
 
 eval-routing: DATA = ../shared/data/routing
 eval-routing: venv-dev ## what routing on task kinds saves, on graded answers: DATA=folder or file

@@ -2,8 +2,8 @@
 
     python -m bench.kinds
 
-Processor time of the thread, so that waiting for a busy machine does not count. Texts are prose, code and Chinese by turns, all different, so that no cache of the processor knows them; each is read
-once a round, and every single call counts.
+Processor time of the thread, so that waiting for a busy machine does not count. Texts are prose, code and Chinese by
+turns, all different, so that no cache of the processor knows them; every single call counts.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-from gateway.kinds import SHIPPED, KindReader, last_user_text
+from gateway.kinds.messages import last_user_text
+from gateway.kinds.reader import KindReader
+from gateway.kinds.shipped import SHIPPED
 
 SIZES = (100, 500, 4_000, 100_000)
 MUST_P50_US, MUST_P99_US = 150, 500
 """At 500 characters; longer texts are cut, so that no length costs more than 4,000 characters do."""
 
-PROSE = """The committee heard nine witnesses and asked for a short summary before the recess? Please translate, compare
-and explain why prices rose by 12.5 % while (according to Table 3) volumes fell; mention Ms Okafor's letter too.""".split()
+PROSE = """The committee heard nine witnesses and asked for a short summary before the recess? Please translate,
+compare and explain why prices rose by 12.5 % while (according to Table 3) volumes fell; mention Ms Okafor's
+letter too.""".split()
 CODE = """def read(path: str) -> list[int]: return [int(x) for x in open(path) if x.strip() != ""] # TODO: errors
 for i in range(len(a)): total += a[i] * b[i - 1]; print(f"{total=}")""".split()
 CHINESE = ["请把下面的会议记录", "整理成三条结论，", "并翻译成英文。", "预算不变，", "发布日期推到五月十日。"]

@@ -4,8 +4,9 @@
 
 Each line of DATA is {"text": "...", "kind": "..."}, and if known "right": {"<model>": 0 or 1}, from which the chance
 that a model's answer is right is learned too. Rows that resemble one another should have the same "group": it stays
-together. Of the rows 70 % teach, 15 % calibrate and 15 % give the figures; with TEST=other.jsonl 85 % teach, and the
-figures are those of the rows of that file.
+together. Of the rows 70 % teach, 15 % calibrate and 15 % give the figures. Where DATA is not what will be asked, other
+files are better: CALIBRATE=real.jsonl sets how sure the kinds may be and when they are unknown, TEST=other.jsonl gives
+the figures. What a file does DATA need not do, and more of it teaches.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from gateway.kinds.reader import KindReader, encode
 from .rows import Row, RowsError, divided, read_rows
 from .train import Recipe, fit
 
+SHARE = 0.15
+"""Of the rows, to calibrate and to test on."""
+
 LEAST_ROWS = 20
 """Of each kind: fewer leave nothing to calibrate and to test on."""
 
@@ -36,8 +40,10 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--test", type=Path, help="rows to test on, made otherwise")
+    parser.add_argument("--calibrate", type=Path, help="rows to calibrate on")
     parser.add_argument("--strength", type=float, default=10.0, help="less of it trusts the rows less (default: 10)")
     parser.add_argument("--least-posterior", type=float, default=0.4, help="below it a text is unknown (default: 0.4)")
+    parser.add_argument("--no-watch", action="store_true", help="the rows are not what will be asked: no alarm by them")
     parser.add_argument("--seed", type=int, default=0, help="of the draw that divides the rows (default: 0)")
     parser.add_argument("--from", dest="origin", default="", help="what the rows are, for the file's provenance")
     parser.add_argument("--on", default=f"{datetime.now(UTC):%Y-%m-%d}", help="the date in the provenance")
@@ -45,13 +51,15 @@ def main() -> int:
     try:
         rows = read_rows(asked.data)
         others = read_rows(asked.test) if asked.test else []
+        real = read_rows(asked.calibrate) if asked.calibrate else []
         _check(rows, asked.data)
     except RowsError as exc:
         print(exc, file=sys.stderr)
         return 2
-    shares = (0.85, 0.15, 0.0) if others else (0.70, 0.15, 0.15)
-    taught, calibrating, testing = divided(rows, shares, asked.seed)
-    recipe = Recipe(strength=asked.strength, least_posterior=asked.least_posterior)
+    kept, tested = (0.0 if real else SHARE), (0.0 if others else SHARE)
+    taught, calibrating, testing = divided(rows, (1 - kept - tested, kept, tested), asked.seed)
+    calibrating, testing = calibrating or real, testing or others
+    recipe = Recipe(strength=asked.strength, least_posterior=asked.least_posterior, watch=not asked.no_watch)
     models = sorted({model for row in taught for model in row.right})
     # What the rows are is for the reader of the file; how they were divided is for whoever repeats it.
     provenance = {
@@ -75,8 +83,8 @@ def main() -> int:
     guard = file.guard
     print(f"temperature {file.temperature:.2f}; known: posterior at least {guard.least_posterior:.2f},", end=" ")
     print(f"new words at most {guard.most_novel:.0%}")
-    title, tested = (f"rows of {asked.test.name}", others) if others else ("rows kept apart", testing)
-    figures = {"figures": f"{title}: {report(title, reader, tested)}"}
+    title = f"rows of {asked.test.name}" if others else "rows kept apart"
+    figures = {"figures": f"{title}: {report(title, reader, testing)}"}
     data = encode(replace(file, provenance={**provenance, **figures}))
     asked.out.write_bytes(data)
     print(f"{asked.out}: {len(data):,} bytes")

@@ -1,6 +1,6 @@
 """Make labelled prompts to train the shipped kinds on: templates, filled by a seeded draw, made untidy as people are.
 
-    python -m learn.seed --out seed.jsonl
+    python -m learn.seed --out seed.jsonl --calibrating calibrating.jsonl
 
 Nothing is downloaded and no data set is used: phrases stand in seed.yaml and payloads.yaml, whole prompts in
 by_hand.jsonl, Python code is taken from the standard library that runs it. With one version of Python the output is
@@ -28,6 +28,8 @@ HERE = Path(__file__).parent
 PER_KIND = 1_500
 VARIANTS = 12
 """Of each prompt that was written by hand: one of these is worth many that a template made."""
+CALIBRATES = 3
+"""Every third of them teaches nothing, but calibrates."""
 SEED = 20_260_101
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -181,24 +183,32 @@ def rows(per_kind: int = PER_KIND, seed: int = SEED) -> Iterator[dict[str, str]]
             number = dice.randrange(len(templates))
             found.setdefault(seeder.prompt(kind, templates[number]), f"{kind} {number}")
         yield from ({"text": text, "kind": kind, "group": group} for text, group in found.items())
-    for number, line in enumerate((HERE / "by_hand.jsonl").read_text(encoding="utf-8").splitlines()):
-        row = json.loads(line)
-        texts = dict.fromkeys([row["text"], *(seeder.varied(row["text"], row["kind"]) for _ in range(VARIANTS))])
-        yield from ({"text": text, "kind": row["kind"], "group": f"by hand {number}"} for text in texts)
+    for number, row in enumerate(_by_hand()):
+        if number % CALIBRATES:
+            texts = dict.fromkeys([row["text"], *(seeder.varied(row["text"], row["kind"]) for _ in range(VARIANTS))])
+            yield from ({"text": text, "kind": row["kind"], "group": f"by hand {number}"} for text in texts)
+
+
+def calibrating() -> list[dict[str, str]]:
+    """Prompts as people write them, of which nothing is taught: how sure the kinds may be is set by them."""
+    return [row for number, row in enumerate(_by_hand()) if number % CALIBRATES == 0]
+
+
+def _by_hand() -> list[dict[str, str]]:
+    return [json.loads(line) for line in (HERE / "by_hand.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the JSON lines file to write")
+    parser.add_argument("--calibrating", type=Path, required=True, help="where prompts go that are not to be taught")
     parser.add_argument("--per-kind", type=int, default=PER_KIND, help=f"prompts of each kind (default: {PER_KIND})")
     parser.add_argument("--seed", type=int, default=SEED)
     asked = parser.parse_args()
-    with asked.out.open("w", encoding="utf-8") as out:
-        count = 0
-        for row in rows(asked.per_kind, asked.seed):
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    print(f"{count} prompts in {asked.out}", file=sys.stderr)
+    for path, made in ((asked.out, rows(asked.per_kind, asked.seed)), (asked.calibrating, calibrating())):
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in made]
+        path.write_text("".join(lines), encoding="utf-8")
+        print(f"{len(lines)} prompts in {path}", file=sys.stderr)
     return 0
 
 

@@ -32,7 +32,8 @@ STEPS = np.linspace(0, 1, 65)[1:-1]
 
 @dataclass(frozen=True)
 class Recipe:
-    """strength: inverse of the regularisation; shape_share: how much a shape figure weighs beside the words."""
+    """strength: inverse of the regularisation; shape_share: how much a shape figure weighs beside the words; watch:
+    the calibrating rows are like those that will be asked, so that others are told from them."""
 
     strength: float = 30.0
     head_strength: float = 1.0
@@ -40,6 +41,7 @@ class Recipe:
     least_posterior: float = LEAST_POSTERIOR
     novel_quantile: float = 0.99
     most_steps: int = 100
+    watch: bool = True
 
 
 def fit(
@@ -75,7 +77,7 @@ def fit(
         priors=tuple(float(np.mean([kind == name for kind in kinds])) for name in names),
         temperature=1.0,
         guard=Guard(least_posterior=0.0, most_novel=1.0),
-        usual=(1.0,),
+        usual=(),
         seen=_seen(taught),
         provenance=dict(provenance or {}),
     )
@@ -148,11 +150,8 @@ def _calibrated(file: KindFile, found: Sequence[Features], kinds: Sequence[str],
     file = replace(file, temperature=temperature)
     reader = KindReader(file)
     novel = float(np.quantile([reader.novel(one) for one in found], recipe.novel_quantile))
-    return replace(
-        file,
-        guard=Guard(least_posterior=recipe.least_posterior, most_novel=novel),
-        usual=tuple(np.quantile([max(reader.judge(one).posterior) for one in found], STEPS).tolist()),
-    )
+    usual = np.quantile([max(reader.judge(one).posterior) for one in found], STEPS).tolist() if recipe.watch else ()
+    return replace(file, guard=Guard(least_posterior=recipe.least_posterior, most_novel=novel), usual=tuple(usual))
 
 
 def _surprise(logits: Array, labels: npt.NDArray[np.int64]) -> float:

@@ -34,7 +34,8 @@ class KindFile(msgspec.Struct, frozen=True):
     """A trained file. Arrays are little-endian float16, row by row: one row for each bucket or shape figure, one
     column for each kind, then one for each head. bias is per column, priors per kind.
 
-    usual: quantiles, from lowest to highest, of the likeliest kind's posterior on the calibrating rows.
+    usual: quantiles, from lowest to highest, of the likeliest kind's posterior on usual texts; none when nobody knows
+    what will be usual, and then every text is as typical as another.
     heads: names of further figures between 0 and 1, such as the chance that a model's answer is right.
     provenance: how the file was made, from what, when, and what it reached.
     """
@@ -118,7 +119,7 @@ def decode(data: bytes) -> KindFile:
             raise KindFileError(
                 f"this file of task kinds is damaged ({name} has size {has}, not {needs}); train it anew: make learn"
             )
-    if not file.kinds or not file.usual:
+    if not file.kinds:
         raise KindFileError("this file of task kinds is empty; train it anew: make learn")
     return file
 
@@ -163,7 +164,7 @@ class KindReader:
         posterior = _softmax([logit * self._cold for logit in logits[:count]])
         heads = tuple(_sigmoid(logit) for logit in logits[count:])
         most = max(posterior)
-        typical = bisect(self._usual, most) / len(self._usual)
+        typical = bisect(self._usual, most) / len(self._usual) if self._usual else 0.5
         known = most >= self._guard.least_posterior and self.novel(found) <= self._guard.most_novel
         return Kinds(self.kinds, posterior if known else self.priors, known, typical, heads)
 
@@ -171,13 +172,13 @@ class KindReader:
         """The share of words that were never seen in training; of no words at all: all of them."""
         if not len(found.words):
             return 1.0
-        return 1.0 - float(np.count_nonzero(self._seen[found.words])) / len(found.words)
+        return 1.0 - float(np.count_nonzero(self._seen.take(found.words))) / len(found.words)
 
     def _logits(self, found: Features) -> list[float]:
-        values = found.weights * self._idf[found.buckets]
+        values = found.weights * self._idf.take(found.buckets)
         length = math.sqrt(float(values @ values)) or 1.0
         shape = (found.shape - self._mean) * self._per_scale
-        scores = values @ self._weights[found.buckets] / length + shape @ self._shape_weights + self._bias
+        scores = values @ self._weights.take(found.buckets, 0) / length + shape @ self._shape_weights + self._bias
         as_floats: list[float] = scores.tolist()
         return as_floats
 

@@ -4,6 +4,8 @@ A prompt of an unknown kind is often taken for a known one, and with confidence:
 a row are less sure than usual, and that shows within some 10 to 40. So a level is kept (Page's CUSUM test): it rises
 with each prompt that is less typical than the middle one of those the file was calibrated on, and falls otherwise.
 
+A file that was not calibrated on the traffic it will see, as the one that ships, never raises it.
+
 Pure: whoever sees the traffic keeps the level, per route, and hands it in.
 """
 
