@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.core.routing import MOST_KINDS
 from gateway.core.world import World
-from gateway.kinds.watch import drifted, watched
+from gateway.kinds.watch import START, drifted, watched
 
 from .settings import StartError
 
@@ -56,7 +56,7 @@ class TaskKinds:
         if self._read is None:
             return UNKNOWN
         found = self._read(messages)
-        before = self._levels.get(route, 0.0)
+        before = self._levels.get(route, START)
         level = self._levels[route] = watched(before, found.typical)
         if drifted(level) != drifted(before):
             self._say(route, drifted(level))

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from gateway.kinds.features import Features, read
 
+from .curve import Truth
+
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
@@ -49,10 +51,6 @@ class Outcomes:
         return tuple(PRICES)
 
     @property
-    def complete(self) -> npt.NDArray[np.bool_]:
-        return ~np.isnan(self.right + self.written).any(1)
-
-    @property
     def cost(self) -> Array:
         """Dollars for 1,000 such prompts."""
         return priced(self.chars, self.written)
@@ -69,6 +67,15 @@ class Outcomes:
             right=self.right[rows],
             written=self.written[rows],
         )
+
+
+def complete(outcomes: Outcomes) -> Outcomes:
+    """The prompts that the whole pool answered."""
+    return outcomes.taken(np.flatnonzero(~np.isnan(outcomes.right + outcomes.written).any(1)))
+
+
+def truth_of(outcomes: Outcomes) -> Truth:
+    return Truth(outcomes.right, outcomes.cost)
 
 
 def priced(chars: Array, written: Array) -> Array:

@@ -7,7 +7,7 @@ import arro3.io
 import pytest
 from arro3.core import Array, DataType, Table
 
-from learn import evaluate
+from learn import evaluate, strangers
 from learn.curve import cost_to_reach, hull
 from learn.outcomes import PRICES
 from tests.kinds.trained import prompts
@@ -84,4 +84,4 @@ def test_on_real_answers_routing_by_kind_costs_less_than_the_static_best_and_a_h
     percent = {line[:32].strip(): line[32:].split()[0] for line in lines if " +- " in line}
     assert float(percent["kind table and regressions"]) < 30 < float(percent["static best, each prompt priced"])
     held_out = next(line for line in lines if line.startswith("biology"))
-    assert float(held_out.split()[-1]) > -100 * evaluate.WORSE_BY
+    assert float(held_out.split()[-1]) > -100 * strangers.WORSE_BY
