@@ -115,3 +115,34 @@ def test_no_policy_adds_repeats_or_changes_a_candidate():
         order = list(policy.order(able, route, Signals(now=NOW, seed=3)))
 
         assert sorted(order, key=id) == sorted(able, key=id)
+
+
+def known(here: int) -> Estimate:
+    return Estimate(tokens_per_byte=0.25, output_tokens=500, answers=here, here=here)
+
+
+def test_cheapest_explores_no_more_than_it_is_told_and_only_who_is_little_known():
+    # The three cheap ones cost 200, 300 and 500 for the answer; the big one many times that.
+    cheap = ("google/new", "deepseek/flash", "openai/small", "openai/big")
+    estimates = {name: known(100) for name in cheap} | {"deepseek/flash": known(4)}
+    first = Counter(ranked("cheapest", *cheap, seed=seed, estimates=estimates, explore_percent=3)[0]
+                    for seed in range(1_000))  # fmt: skip
+
+    assert first == {"google/new": 970, "deepseek/flash": 30}
+
+
+def test_cheapest_never_tries_who_is_expected_to_cost_more_than_twice_the_least():
+    estimates = {"google/new": known(100)}
+    first = {ranked("cheapest", "google/new", "openai/big", seed=seed, estimates=estimates, explore_percent=100)[0]
+             for seed in range(100)}  # fmt: skip
+
+    assert first == {"google/new"}
+
+
+def test_cheapest_stops_exploring_once_enough_is_known_and_explores_nobody_by_default():
+    few = {"google/new": known(100), "deepseek/flash": known(4)}
+    enough = {"google/new": known(100), "deepseek/flash": known(5)}
+
+    for estimates, percent in ((enough, 100), (few, 0)):
+        found = ranked("cheapest", "google/new", "deepseek/flash", estimates=estimates, explore_percent=percent)
+        assert found == ["google/new", "deepseek/flash"]
