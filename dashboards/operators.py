@@ -237,12 +237,27 @@ def books() -> list[Panel]:
             Line("sum by (instance) (gateway_ledger_pending_rows)", "{{instance}}"),
         ),
         lines(
-            "Ledger and store errors per second",
-            "Refused writes to the ledger are repeated, nothing is lost; errors of the store cost cache hits. Both "
-            "should be zero.",
+            "Errors of ledger, store and learning per second",
+            "Refused writes to the ledger are repeated, nothing is lost; errors of the store cost cache hits; what is "
+            "learned and cannot be shared is kept for later. All should be zero.",
             COUNT,
             Line(pace("gateway_ledger_failures_total", where=""), "ledger"),
             Line(pace("gateway_store_errors_total", where=""), "store"),
+            Line(pace("gateway_learning_failures_total", where=""), "learning"),
+        ),
+        lines(
+            "Learned and not yet shared",
+            "Answers, and tallies of them, that the other workers have not been told of. It falls to zero every few "
+            "seconds while the database is there.",
+            COUNT,
+            Line("sum by (instance) (gateway_learning_pending)", "{{instance}}"),
+        ),
+        rows(
+            "Reloads of the configuration",
+            "In the time range on the screen. Refused: a file with a mistake; the configuration of before stays in "
+            "force, and the log and GET /admin/config name the line.",
+            ("result",),
+            Column("Reloads", COUNT, total("gateway_config_reloads_total", "result", where="")),
         ),
         lines(
             "Cache hit rate over time",

@@ -46,13 +46,13 @@ def booked(tmp_path: Path) -> Path:
 def test_an_old_ledger_is_named_upgraded_and_read(old: Path):
     refused = run(old, "spend")
     assert refused.returncode == 1
-    assert "of version none, this program reads 0002: start the gateway, or run `gateway ledger" in refused.stderr
+    assert "of version none, this program reads 0003: start the gateway, or run `gateway ledger" in refused.stderr
 
     before = run(old, "ledger", "version")
-    assert (before.returncode, before.stdout) == (1, "the ledger's tables: no version; this program's: 0002\n")
+    assert (before.returncode, before.stdout) == (1, "the ledger's tables: no version; this program's: 0003\n")
     upgraded = run(old, "ledger", "upgrade")
-    assert (upgraded.returncode, upgraded.stdout) == (0, "the ledger's tables: 0002; this program's: 0002\n")
-    assert "are brought to 0002 now" in upgraded.stderr
+    assert (upgraded.returncode, upgraded.stdout) == (0, "the ledger's tables: 0003; this program's: 0003\n")
+    assert "are brought to 0003 now" in upgraded.stderr
     assert run(old, "spend").stdout == "nothing was spent in this period\n"
 
 

@@ -82,6 +82,9 @@ class Shop:
             ledger_pending=lambda: self.scrapes % 3,
             ledger_failures=lambda: self.scrapes // 2,
             store_errors=lambda: self.scrapes // 3,
+            learning_pending=lambda: self.scrapes % 2,
+            learning_failures=lambda: self.scrapes // 4,
+            reloads=lambda: {"applied": self.scrapes, "refused": self.scrapes // 5},
             in_flight=lambda: 4,
         )
 

@@ -154,7 +154,7 @@ def test_numbers_of_series_may_be_forgotten_at_any_moment(ledger: SqlLedger):
     stop = threading.Event()
 
     def forget() -> None:
-        while not stop.wait(0):
+        while not stop.wait(0.0002):  # a loop without a pause starves the writers of a turn
             ledger._connected()  # as when the pool makes a new connection
 
     forgetting = threading.Thread(target=forget)
