@@ -132,7 +132,10 @@ class _Judge:
             return Drop(name, "capability", f"has no {missing}")
         if model.deprecated_on is not None and now.date() >= model.deprecated_on:
             return Drop(name, "deprecated", f"its provider retired it on {model.deprecated_on}")
-        estimate = self._expected_of(model)
+        if request.effort is None:
+            estimate = signals.estimates.get(name) or market.priors[name]
+        else:
+            estimate = self._expected_at(request.effort, model)
         prompt = request.prompt_tokens(estimate.tokens_per_byte)
         if prompt > model.context_tokens:
             return Drop(name, "context", f"about {prompt} prompt tokens, it takes {model.context_tokens}")
@@ -144,22 +147,22 @@ class _Judge:
             return Drop(name, "unpriced", _unpriced(name, market.prices, now))
         output = expected_output(model, route, request, estimate)
         cached = expected_cached(model, prompt, estimate, self._warm)
-        cost = _cost(price.rates(prompt, request.service_tier), prompt - cached, cached, output)
+        one_rate = request.service_tier is None and not price.row.context_tiers
+        rates = price.base if one_rate else price.rates(prompt, request.service_tier)
+        cost = _cost(rates, prompt - cached, cached, output)
         if route.max_cost_nano is not None and cost > route.max_cost_nano:
             return Drop(name, "cost", f"expected ${usd(cost)}, the cap is ${usd(route.max_cost_nano)}")
         if signals.unhealthy and model.base in signals.unhealthy:
             return Drop(name, "unhealthy", signals.unhealthy[model.base])
         expected = Usage(prompt - cached, cached, 0, output)
-        return Candidate(model, price, expected, cost, score, estimate.seconds(output), estimate.here)
+        seconds = None if estimate.ttft_ms is None else estimate.seconds(output)
+        return Candidate(model, price, expected, cost, score, seconds, estimate.here)
 
-    def _expected_of(self, model: Model) -> Estimate:
+    def _expected_at(self, asked: str, model: Model) -> Estimate:
         """At the effort that is asked for, where its answers are known, though the model is no candidate of its own."""
-        learned, found, asked = self._signals.estimates, None, self._request.effort
-        if learned:
-            if asked is not None and model.effort is None:
-                found = learned.get(f"{model.id}@{asked}")
-            found = found or learned.get(model.id)
-        return found or self._market.priors[model.id]
+        learned = self._signals.estimates
+        own = learned.get(f"{model.id}@{asked}") if model.effort is None else None
+        return own or learned.get(model.id) or self._market.priors[model.id]
 
     def _under_floor(self, score: float | None, estimate: Estimate) -> str | None:
         """Why a model with this expected score may not serve, if it may not."""
