@@ -38,7 +38,7 @@ class Admissions:
 
     def used_percent(self, route: Route, caller: Caller, world: World) -> int:
         """How far the fullest budget of this caller is used, where the route goes by it; else 0."""
-        if route.step_down is None and not any(one.used_from_percent for one in route.when):
+        if route.step_down is None and (not route.when or not any(one.used_from_percent for one in route.when)):
             return 0
         budgets = self._concerned(world.rules, caller, route.name, NO_PROVIDER).budgets
         return used_percent(self._accounts.used, budgets)

@@ -113,6 +113,9 @@ class Reply:
         """No one hears of the client any more, and it gets nothing but what is sent from here on."""
         if self._due is not None:
             self._due.cancel()
+            self._due = None
+        if self._beat is None and self._watch is None:  # as nearly always
+            return
         beside = [task for task in (self._beat, self._watch) if task is not None]
         self._beat = self._watch = None
         await _ended(beside)
