@@ -13,7 +13,7 @@ from tests.flow.traffic import one_request, send
 from tests.flow.world import PRICES, ROUTES, env
 from tests.running import RunningGateway
 
-REQUESTS = 1_000
+REQUESTS = 2_000
 AT_ONCE = 40
 
 async def test_the_ledger_equals_the_simulators_bill_to_the_nano_dollar(tmp_path):
