@@ -58,18 +58,6 @@ def tail(successes: int, n: int, rate: float) -> float:
     return min(total, 1.0)
 
 
-def lower_bound(successes: int, n: int, confidence: float = CONFIDENCE) -> float:
-    """The one-sided Clopper-Pearson bound: a rate below it would not give so many successes, but by this much luck."""
-    low, high = 0.0, successes / n if n else 0.0
-    while high - low > 1e-9:
-        middle = (low + high) / 2
-        if tail(successes, n, middle) <= 1.0 - confidence:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
 def bar(bins: Mapping[int, tuple[float, float]], floor: float) -> float | None:
     """The least expected score from which on graded answers reach the floor (0 to 100); None when that is not sure.
 

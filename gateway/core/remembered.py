@@ -13,9 +13,11 @@ import msgspec
 
 from .candidate import Estimate, Signals, Warm
 from .catalog import Capability
+from .conversation import base
 from .money import Nano
 from .question import Question, answer
 from .request import ChatRequest
+from .route import Route
 from .routing import Decision
 from .terms import AS_THE_ROUTE, Terms
 from .world import Caller, World
@@ -60,9 +62,6 @@ _drops = msgspec.json.Decoder(list[tuple[str, str]]).decode
 def remember(question: Question, decision: Decision, config: str) -> str:
     """The inputs of a decision as JSON text."""
     request, signals, caller = question.request, question.signals, question.caller
-    names = (*decision.route.candidates, *decision.route.fallbacks)
-    concerned = {*names, *(name.rpartition("@")[0] for name in names)}
-    unhealthy = signals.unhealthy and {name: signals.unhealthy[name] for name in concerned if name in signals.unhealthy}
     remembered = Remembered(
         config=config,
         request=Shape(
@@ -75,12 +74,18 @@ def remember(question: Question, decision: Decision, config: str) -> str:
         may_loosen=caller.may_loosen,
         seed=signals.seed,
         used_percent=signals.used_percent,
-        unhealthy=unhealthy,
+        unhealthy=signals.unhealthy and _concerned(signals.unhealthy, decision.route),
         kinds=signals.kinds,
         estimates=signals.estimates,
         warm=signals.warm,
     )  # fmt: skip
     return _encode(remembered).decode()
+
+
+def _concerned(unhealthy: Mapping[str, str], route: Route) -> Mapping[str, str]:
+    """Of those set aside, the ones that the route names, at whatever effort."""
+    named = {base(name) for name in (*route.candidates, *route.fallbacks)}
+    return {name: why for name, why in unhealthy.items() if name in named}
 
 
 def outline(decision: Decision) -> tuple[list[tuple[str, str, Nano, float | None]], list[tuple[str, str]]]:

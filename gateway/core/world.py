@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .budget import Rules, ScopeKind
+from .catalog import AUTO
 from .market import Market
 from .route import Route
 from .terms import NO_WORDS, Words
@@ -86,6 +87,8 @@ class World:
 
     def asks_kind(self, route: Route) -> bool:
         """Whether the kind of a request decides anything on this route, or on one whose rules may hold for it."""
+        if not route.when and route.step_down is None:  # as most routes, at every request
+            return route.kind == AUTO
         others = [one.to for one in route.when]
         if route.step_down is not None:
             others.append(route.step_down.to)

@@ -11,7 +11,6 @@ from typing import Protocol
 import msgspec
 
 from gateway.core.candidate import Estimate, Signals, Warm
-from gateway.core.catalog import AUTO
 from gateway.core.request import ChatRequest
 from gateway.core.route import Route
 from gateway.core.routing import likeliest
@@ -67,9 +66,7 @@ class Moment:
         self, route: Route, request: ChatRequest, caller: Caller, world: World, *, terms: Terms,
         tags: Mapping[str, str], at_us: int,
     ) -> Signals:  # fmt: skip
-        # A route without other rules than its own goes by no kind but the one it declares.
-        plain = route.kind != AUTO and not route.when and route.step_down is None
-        kinds = _NO_KINDS if plain else self._kinds(route, request, world, terms, tags)
+        kinds = self._kinds(route, request, world, terms, tags)
         return Signals(
             now=instant(at_us),
             seed=dice(),
@@ -77,7 +74,7 @@ class Moment:
             used_percent=self._admissions.used_percent(route, caller, world),
             kinds=kinds,
             estimates=self._learned.estimates(route, likeliest(terms.kind or route.kind, kinds)[0][0]),
-            warm=None if request.history is None else await self.conversations.find(request, caller),
+            warm=await self.conversations.find(request, caller),
         )
 
     def _kinds(

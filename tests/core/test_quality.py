@@ -5,7 +5,19 @@ import random
 
 import pytest
 
-from gateway.core.quality import FEWEST_FOR_A_BAR, UNEXPECTED, bar, bin_of, lower_bound, shrunk, tail
+from gateway.core.quality import CONFIDENCE, FEWEST_FOR_A_BAR, UNEXPECTED, bar, bin_of, shrunk, tail
+
+
+def lower_bound(successes: int, n: int, confidence: float = CONFIDENCE) -> float:
+    """The one-sided Clopper-Pearson bound: a rate below it would not give so many successes, but by this much luck."""
+    low, high = 0.0, successes / n if n else 0.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        if tail(successes, n, middle) <= 1.0 - confidence:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 @pytest.mark.parametrize(
