@@ -1,7 +1,9 @@
-"""Under which key an answer may be replayed, and whether it may be kept at all.
+"""Under which key an answer may be replayed, who shares it, and whether it may be looked for and kept at all. Pure.
 
-The key covers the team, the route, the configuration's version and every field of the request as raw JSON, except
-the two that only say how the answer is delivered. Two requests that differ in anything else never share an answer.
+The key covers the scope, the rules that hold for this request (who may answer, and where each of them is), the caller's
+own limits, and every field of the request as JSON without its white space, except those that only say how the answer is
+delivered or whom it is for. Two requests that differ in anything else never share an answer: where they would have been
+equal all the same, that costs a miss.
 """
 
 from __future__ import annotations
@@ -9,25 +11,147 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+import msgspec
+
+from .caching import CacheRule, Scope
+from .errors import UNREADABLE
+from .market import Market
 from .request import ChatRequest
+from .route import Route
+from .world import Caller
 
-_DELIVERY_ONLY = frozenset({"stream", "stream_options"})
-_FINISHED = frozenset({"stop", "tool_calls"})
+_NOT_THE_ANSWER = frozenset({"stream", "stream_options", "metadata", "user", "safety_identifier"})
+"""`user` and `metadata` are for accounts and for the provider's watch over misuse. Tags can change who answers: by the
+rules that they lead to, which are in the key."""
+
+_FINISHED = frozenset({"stop", "tool_calls", "function_call"})
+_EFFECTS = ("store", "web_search_options", "audio")
+_OFF = (b"null", b"false")
+_ABSENT = (b"null", b"[]", b"{}", b'""')
+
+_BOUND = frozenset({"audio", "extra_content", "thinking_blocks", "reasoning_details", "encrypted_content"})
+"""In a message or a tool call: what only the provider that made it can read when it is sent back."""
+
+_number = msgspec.json.Decoder(float | None).decode
+_words = msgspec.json.Decoder(list[str] | None).decode
 
 
-def cache_key(secret: bytes, *, team: str, route: str, version: str, request: ChatRequest) -> str:
+def scope_name(scope: Scope, caller: Caller, *, simulated: bool) -> str:
+    """Who shares an answer, in words. Simulated answers never meet real ones."""
+    names = {
+        Scope.KEY: f"{caller.team}/{caller.key_id}",
+        Scope.TEAM: caller.team,
+        Scope.ORGANISATION: caller.organisation,
+        Scope.GLOBAL: "",
+    }
+    return f"{'simulated/' if simulated else ''}{scope}:{names[scope]}"
+
+
+def rules_digest(route: Route, market: Market) -> bytes:
+    """32 bytes of what decides who may answer: the same after a reload that changed something else."""
+    names = (*route.candidates, *route.fallbacks)
+    models = [(name, market.models[name].upstream_name, market.models[name].provider) for name in names]
+    places = {provider: market.providers[provider].base_url for _, _, provider in models}
+    rules = {
+        "route": route.name, "policy": route.policy.name, "models": models, "places": places, "kind": route.kind,
+        "floors": route.floors, "means": route.floor_means, "weights": route.weights,
+        "jurisdictions": None if route.jurisdictions is None else sorted(route.jurisdictions),
+    }  # fmt: skip
+    return hashlib.sha256(msgspec.json.encode(rules, order="sorted")).digest()
+
+
+def cache_key(secret: bytes, *, scope: str, rules: bytes, caller: Caller, request: ChatRequest) -> str:
     """An HMAC-SHA-256 in hex. Parts are length-prefixed, so no two different requests run together."""
-    digest = hmac.new(secret, digestmod=hashlib.sha256)
-    parts = [team.encode(), route.encode(), version.encode()]
+    places = "" if caller.jurisdictions is None else ",".join(sorted(caller.jurisdictions))
+    parts = [scope.encode(), rules, b"-" if caller.jurisdictions is None else places.encode()]
     for name in sorted(request.fields):
-        if name not in _DELIVERY_ONLY:
-            parts += (name.encode(), bytes(request.fields[name]))
+        if name not in _NOT_THE_ANSWER:
+            # White space between tokens is all that is equal for certain: a model reads the order of keys in a
+            # tool's schema, and the digits of a number in it.
+            parts += (name.encode(), msgspec.json.format(bytes(request.fields[name]), indent=-1))
+    digest = hmac.new(secret, digestmod=hashlib.sha256)
     for part in parts:
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.hexdigest()
 
 
-def may_keep(*, n: int, finish_reason: str | None, size: int, max_bytes: int) -> bool:
-    """Only whole answers are kept: one choice, finished by itself, within the route's size."""
-    return n == 1 and finish_reason in _FINISHED and size <= max_bytes
+def not_kept_for(rule: CacheRule, request: ChatRequest) -> str:
+    """Why answers to this request are neither looked for nor kept; "" when nothing speaks against it.
+
+    sampled: the caller wants answers that vary. not_repeatable: the answer has an effect or a source beside the prompt,
+    such as a search of the web. A temperature that is not stated is the provider's affair and wants nothing.
+    """
+    if not rule.sampled and (request.n > 1 or (_temperature(request) or 0) > 0):
+        return "sampled"
+    fields = request.fields
+    if any(bytes(fields[name]) not in _OFF for name in _EFFECTS if name in fields):
+        return "not_repeatable"
+    return "not_repeatable" if "audio" in _modalities(request) else ""
+
+
+def _temperature(request: ChatRequest) -> float | None:
+    raw = request.fields.get("temperature")
+    try:
+        return None if raw is None else _number(raw)
+    except UNREADABLE:
+        return None  # the provider will refuse it
+
+
+def _modalities(request: ChatRequest) -> list[str]:
+    raw = request.fields.get("modalities")
+    try:
+        return [] if raw is None else _words(raw) or []
+    except UNREADABLE:
+        return []
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+    message: dict[str, msgspec.Raw] | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+
+
+_completion = msgspec.json.Decoder(_Completion).decode
+_calls = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None).decode
+
+
+def not_kept_as(rule: CacheRule, request: ChatRequest, body: bytes) -> str:
+    """Why this answer is served and not kept; "" when it may be. body: a whole completion.
+
+    oversized; truncated or filtered, by a finish reason; unfinished: not all choices that were asked for are whole;
+    bound: it holds what only its maker can read.
+    """
+    if len(body) > rule.max_bytes:
+        return "oversized"
+    try:
+        choices = _completion(body).choices
+        bound = any(_is_bound(choice.message or {}) for choice in choices)
+    except UNREADABLE:
+        return "unfinished"
+    reasons = {choice.finish_reason for choice in choices}
+    if "length" in reasons:
+        return "truncated"
+    if "content_filter" in reasons:
+        return "filtered"
+    if len(choices) != request.n or not reasons <= _FINISHED:
+        return "unfinished"
+    return "bound" if bound else ""
+
+
+def _is_bound(message: dict[str, msgspec.Raw]) -> bool:
+    if any(_carries_state(name, raw) for name, raw in message.items()):
+        return True
+    calls = message.get("tool_calls")
+    return calls is not None and any(
+        _carries_state(name, raw) for call in _calls(calls) or () for name, raw in call.items()
+    )
+
+
+def _carries_state(name: str, raw: msgspec.Raw) -> bool:
+    if name == "provider_specific_fields":  # litellm's: of no account, but for signatures of thoughts
+        return b"signature" in bytes(raw)
+    return name in _BOUND and bytes(raw) not in _ABSENT

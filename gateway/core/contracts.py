@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from .budget import Ask
+from .caching import CachedAnswer, Lookup
 from .candidate import Warm
 from .catalog import Model, Provider
 from .conversation import PromptCache, Turn
@@ -122,24 +123,47 @@ class CircuitBook(Protocol):
         ...
 
 
-class CachedAnswer(msgspec.Struct, frozen=True):
-    """A kept answer with all that a ledger row of a hit needs. `team` is checked again when it is read."""
-
-    team: str
-    model: str
-    body: bytes
-    usage: Usage
-    service_tier: str | None
-    finish_reason: str | None
-    kept_at_us: int
-
-
 class Cache(Protocol):
-    """The response cache. It never fails a request: an unreachable store is a miss."""
+    """Kept answers, and the calls under way that equal requests share. It never fails a request.
 
-    async def get(self, key: str) -> CachedAnswer | None: ...
+    No call waits longer than 50 ms for the store, but `follow`. A store that is away or frozen is "nothing found, and
+    alone"; whoever finds that out costs one deadline a period.
+    """
 
-    async def put(self, key: str, answer: CachedAnswer, ttl_s: int) -> None: ...
+    def start(self) -> None:
+        """In a running loop, before the first request."""
+        ...
+
+    async def look(self, key: str, scope: str, *, flight: str) -> Lookup:
+        """What is kept under `key`. When nothing is, the request leads or follows `flight`; "" when it shares nothing.
+
+        What cannot be opened, is of another scope or was purged is deleted and counts as nothing.
+        """
+        ...
+
+    async def lead(self, flight: str) -> Lookup:
+        """Lead or follow a flight, whatever is kept."""
+        ...
+
+    async def put(self, key: str, answer: CachedAnswer) -> None:
+        """Until the answer ends."""
+        ...
+
+    def publish(self, flight: str, parts: Sequence[bytes]) -> None:
+        """More of a call that this process leads, for those who follow it. Never waits; they have it soon."""
+        ...
+
+    async def land(self, flight: str, parts: Sequence[bytes], *, key: str, answer: CachedAnswer | None) -> None:
+        """The last parts of a call, and its answer when it is to be kept, in one step: who looks at the same moment
+        finds the answer, or follows to the end."""
+        ...
+
+    def follow(self, flight: str) -> AsyncIterator[bytes]:
+        """The parts in order, from the first on, until the last. Raises FlightLost within a lease when its leader died,
+        or soon when the store is away."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class Warmth(Protocol):

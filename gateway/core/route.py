@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from .caching import CacheRule
 from .candidate import Candidate, Signals
 from .catalog import AUTO, OVERALL, Capability
 from .money import Nano
@@ -22,14 +23,6 @@ class Timeouts:
     first_token: float = 60.0
     between_tokens: float = 60.0
     total: float = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class CacheRule:
-    """The exact-match response cache of a route: how long an answer may be replayed, and the largest one kept."""
-
-    ttl_s: int
-    max_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
