@@ -1,8 +1,8 @@
 """Calls under way, told to and heard from the other processes through Redis: one task, awake while there is any.
 
 A call is known by its token, `<flight>:<random>`. Whoever leads it holds the flight's lease and renews it; a leader
-that dies lets it end. What it has received so far is a log of sealed chunks, each under its number, so that a chunk that is
-sent twice, or overtaken by the last one, changes nothing.
+that dies lets it end. What it has received so far is a log of sealed chunks, each under its number, so that a chunk
+that is sent twice, or overtaken by the last one, changes nothing.
 
 Invariants: what is told and what is heard never makes a request wait. Lease and log are read at one moment, so an end
 is never missed. A call nobody listens to is told at leisure.
