@@ -110,7 +110,10 @@ class Counts:
         series = self.series.get(key)
         if series is None:
             series = self.series[key] = Series()
-        outcome = record.outcome
+        outcome, how = record.outcome, HOW.get(record.cache)
+        if how is not None:
+            self._replay(series, record, how)
+            return
         series.attempts[outcome] = series.attempts.get(outcome, 0) + 1
         series.input += record.input_tokens
         series.cached_input += record.cached_input_tokens
@@ -131,11 +134,6 @@ class Counts:
         if cache == REVALIDATION:
             return
         series.requests[outcome] = series.requests.get(outcome, 0) + 1
-        how = HOW.get(cache)
-        if how is not None:
-            series.hits[how] = series.hits.get(how, 0) + 1
-            series.cached_baseline_nano += record.baseline_nano
-            return
         if cache == "miss":
             series.misses += 1
         elif cache == "bypass":
@@ -146,6 +144,21 @@ class Counts:
         if ttft_us is not None:
             series.ttfts[bisect_left(TTFT_US, ttft_us)] += 1
             series.ttft_us += ttft_us
+
+    @staticmethod
+    def _replay(series: Series, record: SpendRecord, how: str) -> None:
+        """A request that asked no provider: nothing was used, and no histogram hears of it.
+
+        One that shared a call which failed, or that left before its end, is a request of that outcome and no hit.
+        """
+        outcome = record.outcome
+        series.requests[outcome] = series.requests.get(outcome, 0) + 1
+        if outcome != "cached":
+            return
+        series.attempts[outcome] = series.attempts.get(outcome, 0) + 1
+        series.hits[how] = series.hits.get(how, 0) + 1
+        series.baseline_nano += record.baseline_nano
+        series.cached_baseline_nano += record.baseline_nano
 
     def overhead(self, route: str, seconds: float) -> None:
         """Count the time that a request spent in the gateway itself, not waiting for its provider."""

@@ -169,6 +169,21 @@ def test_whatever_the_cache_answers_is_counted_by_how_saves_its_baseline_and_has
     assert value("gateway_time_to_first_token_seconds_count", OPENAI) == 0
 
 
+@pytest.mark.parametrize("outcome", ["http_500", "aborted"])
+def test_who_shared_a_call_that_came_to_nothing_is_a_request_and_neither_a_hit_nor_an_attempt(outcome):
+    metrics = Metrics("1")
+
+    metrics.record(
+        msgspec.structs.replace(HIT, cache="coalesced", outcome=outcome, baseline_nano=Nano(0)), final=True
+    )
+
+    value = reader(metrics)
+    assert value("gateway_requests_total", OPENAI, outcome=outcome) == 1
+    assert value("gateway_attempts_total", OPENAI, outcome=outcome) is None
+    assert value("gateway_cache_hits_total", CACHE, how="coalesced") == 0
+    assert value("gateway_request_duration_seconds_count", OPENAI) == 0
+
+
 def test_a_bypass_is_neither_a_hit_nor_a_miss_and_has_its_providers_latency():
     metrics = Metrics("1")
 
