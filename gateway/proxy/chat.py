@@ -39,6 +39,7 @@ from .faults import over_time, where
 from .health import Health, set_aside
 from .keeper import Keeper
 from .live import Live
+from .memo import Memo, asks_nothing, repeat
 from .metrics import Metrics
 from .moment import Moment
 from .plan import CachePlan, Planner
@@ -78,6 +79,7 @@ class ChatEndpoint:
         self._planner = Planner(parts.secret)
         keeper = Keeper(parts.cache, parts.metrics.unkept)
         self.sharing = Sharing(parts.cache, keeper, parts.booking, self._ask)
+        self._memo = Memo()
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,14 +103,27 @@ class ChatEndpoint:
 
     async def _handle(self, arrival: _Arrival, reply: Reply) -> None:
         live = self._parts.live  # one configuration for the whole request, whatever is swapped in meanwhile
-        job = await self._accept(arrival, live)
+        caller = authenticate(arrival.scope, live.world, self._parts.keys)
+        settings = live.world.server
+        self._refuse_overload(settings.max_concurrency)
+        body = await read_body(
+            arrival.scope, arrival.receive, limit=settings.max_body_bytes, deadline_s=settings.body_timeout_s
+        )
+        at_us = now_us()  # the prices of now, not of when a slow client began to send
+        known = self._memo.find(caller, body, live, at_us)
+        if known is not None and asks_nothing(arrival.scope):
+            await repeat(known, arrival.request_id, arrival.began_us, at_us, reply, self._parts.booking)
+            return
+        job = await self._decided(arrival, live, caller, body, at_us)
         reply.headers += headers.of_decision(job.decision.route, job.request_id)
         if job.cache_plan is None:
             asking = await self._ask(job, live, reply)
             await asking.wind_up()
             return
         async with asyncio.timeout(job.decision.route.timeouts.total):
-            await self.sharing.serve(job, live, reply)
+            replayed = await self.sharing.serve(job, live, reply)
+        if replayed is not None and asks_nothing(arrival.scope):
+            self._memo.keep(job, replayed.kept, live, replayed.record, body)
 
     async def _ask(self, job: Job, live: Live, reply: Reply) -> Asking:
         """Have the job answered into this reply. Whoever asks winds it up. Raises GatewayError, TimeoutError."""
@@ -119,16 +134,9 @@ class ChatEndpoint:
             await self._attempts.run(asking)
         return asking
 
-    async def _accept(self, arrival: _Arrival, live: Live) -> Job:
+    async def _decided(self, arrival: _Arrival, live: Live, caller: Caller, body: bytes, at_us: int) -> Job:
         """From bytes to a decided job. Raises GatewayError for everything that is refused early."""
         world = live.world
-        caller = authenticate(arrival.scope, world, self._parts.keys)
-        settings = world.server
-        self._refuse_overload(settings.max_concurrency)
-        body = await read_body(
-            arrival.scope, arrival.receive, limit=settings.max_body_bytes, deadline_s=settings.body_timeout_s
-        )
-        at_us = now_us()  # the prices of now, not of when a slow client began to send
         question = await self.question(arrival.scope, parse_chat(body), caller, world, at_us)
         decision = answer(question, world)
         if not decision.candidates and question.signals.unhealthy:

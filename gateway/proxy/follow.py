@@ -17,7 +17,7 @@ from .attempt import Job
 from .faults import call_lost
 from .flight import End, Fault, Flight, Head
 from .live import Live
-from .replay import Kept, Landed, compared, follower_headers, free_record, landed, replay
+from .replay import Kept, Landed, Replayed, compared, follower_headers, free_record, landed, replay
 from .reply import Reply
 from .settle import Booking
 
@@ -65,13 +65,14 @@ class Follower:
             await self._finish_whole(end.landed, body, own=own)
         return end
 
-    async def replay(self, kept: Kept) -> Kept:
-        """Answer with what was kept: all of it, or what the client has not had of it yet."""
+    async def replay(self, kept: Kept) -> Replayed | None:
+        """Answer with what was kept: all of it, or what the client has not had of it yet (None)."""
         if self._sent:
             await self._finish_stream(End(), landed(kept.answer), kept.answer.body, own=False)
-        else:
-            await replay(self.job, kept, self.live.targets[kept.answer.model], self.reply, self._booking)
-        return kept
+            return None
+        target = self.live.targets[kept.answer.model]
+        record = await replay(self.job, kept, target, self.reply, self._booking)
+        return Replayed(kept, record)
 
     def failed(self, fault: Fault, *, own: bool) -> None:
         """The call ended with an error that is everybody's. Who came along has a row of its own, at no cost."""

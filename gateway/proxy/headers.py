@@ -17,11 +17,15 @@ NO_STORE: Headers = [(b"cache-control", b"no-store")]
 
 
 def of_decision(route: Route, request_id: str) -> Headers:
-    return [
-        (b"x-gateway-route", route.name.encode()),
-        (b"x-gateway-policy", route.policy.name.encode()),
-        (b"x-gateway-decision", request_id.encode()),
-    ]
+    return [*of_route(route), of_id(request_id)]
+
+
+def of_route(route: Route) -> Headers:
+    return [(b"x-gateway-route", route.name.encode()), (b"x-gateway-policy", route.policy.name.encode())]
+
+
+def of_id(request_id: str) -> tuple[bytes, bytes]:
+    return (b"x-gateway-decision", request_id.encode())
 
 
 def of_target(target: Target, *, cache: str, attempts: int) -> Headers:

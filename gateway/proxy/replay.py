@@ -91,6 +91,13 @@ class Kept(msgspec.Struct, frozen=True):
         return "semantic" if self.similarity is not None else self.word
 
 
+class Replayed(msgspec.Struct, frozen=True):
+    """What was replayed, and the row that was booked for it."""
+
+    kept: Kept
+    record: SpendRecord
+
+
 async def replay(job: Job, kept: Kept, target: Target, reply: Reply, booking: Booking) -> SpendRecord:
     """Answer with what was kept. Returns the row that was booked."""
     answer, request = kept.answer, job.request

@@ -32,7 +32,7 @@ from .follow import Follower
 from .keeper import Keeper, not_replayed
 from .live import Live
 from .plan import CachePlan, flight_name
-from .replay import Kept, Landed
+from .replay import Kept, Landed, Replayed
 from .reply import Headers, Reply
 from .settle import Booking
 
@@ -82,7 +82,7 @@ class Sharing:
                 await asyncio.wait(late, timeout=1.0)
         await self._keeper.close()
 
-    async def serve(self, job: Job, live: Live, reply: Reply) -> Kept | None:
+    async def serve(self, job: Job, live: Live, reply: Reply) -> Replayed | None:
         """Answer the request. Returns the kept answer that did. Raises GatewayError."""
         plan = job.cache_plan
         assert plan is not None
@@ -225,7 +225,7 @@ class Sharing:
 
     # By itself -----------------------------------------------------------------------------------------------------
 
-    async def _alone(self, job: Job, live: Live, plan: CachePlan, follower: Follower) -> Kept | None:
+    async def _alone(self, job: Job, live: Live, plan: CachePlan, follower: Follower) -> Replayed | None:
         """Without sharing a call: looked for where it may be, asked for, and kept where it may be."""
         reply, epoch, fallback, reason = follower.reply, 0, None, plan.reason
         if plan.look or plan.keep:
@@ -256,7 +256,7 @@ class Sharing:
         await asking.wind_up()
         return None
 
-    async def _failed(self, fault: Fault, flight: Flight, follower: Follower, *, own: bool) -> Kept | None:
+    async def _failed(self, fault: Fault, flight: Flight, follower: Follower, *, own: bool) -> Replayed | None:
         fallback, job = flight.fallback, follower.job
         plan = job.cache_plan
         assert plan is not None
