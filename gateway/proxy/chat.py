@@ -101,6 +101,10 @@ class ChatEndpoint:
             self.in_flight -= 1
             await reply.stop_watching()
 
+    async def close(self) -> None:
+        """Wait for the calls that nobody's request is open for any more."""
+        await self.sharing.close(self._parts.live.world.server.drain_s)
+
     async def _handle(self, arrival: _Arrival, reply: Reply) -> None:
         live = self._parts.live  # one configuration for the whole request, whatever is swapped in meanwhile
         caller = authenticate(arrival.scope, live.world, self._parts.keys)
