@@ -33,7 +33,10 @@ _UNCLEAR = (*UNREADABLE, ValueError, AttributeError, KeyError, TypeError)
 
 
 def join_stream(events: bytes, usage_raw: bytes) -> bytes | None:
-    """The completion that a finished stream amounts to; None when that cannot be told."""
+    """The completion that a finished stream amounts to; None when that cannot be told.
+
+    usage_raw: where the events hold no usage, because nobody was to have it.
+    """
     try:
         had = _read(events)
         if not had.choices or any("finish_reason" not in choice for choice in had.choices.values()):
@@ -42,8 +45,8 @@ def join_stream(events: bytes, usage_raw: bytes) -> bytes | None:
     except _UNCLEAR:
         return None
     completion = {**had.head, "object": "chat.completion", "choices": choices}
-    if usage_raw:
-        completion["usage"] = msgspec.Raw(usage_raw)
+    if usage_raw or had.usage:
+        completion["usage"] = msgspec.Raw(usage_raw) if usage_raw else had.usage
     return msgspec.json.encode(completion)
 
 
@@ -75,11 +78,12 @@ def rest_of(sent: bytes, completion: bytes, *, include_usage: bool) -> bytes | N
 @dataclass(slots=True)
 class _Beginning:
     """What events amount to. choices: by index, each with its message so far, and with a finish reason once it came.
-    told_usage: usage came with the end of all choices that had begun, or after it."""
+    usage: the last that was told; settled: it came with the end of all choices that had begun, or after it."""
 
     head: Json = field(default_factory=dict)
     choices: dict[int, Json] = field(default_factory=dict)
-    told_usage: bool = False
+    usage: Json | None = None
+    settled: bool = False
 
 
 def _read(events: bytes) -> _Beginning:
@@ -97,7 +101,8 @@ def _read(events: bytes) -> _Beginning:
         for part in chunk.get("choices") or ():
             _add(had.choices, part)
         if chunk.get("usage"):
-            had.told_usage = all("finish_reason" in choice for choice in had.choices.values())
+            had.usage = chunk["usage"]
+            had.settled = all("finish_reason" in choice for choice in had.choices.values())
     return had
 
 
@@ -179,7 +184,7 @@ def _cut(body: Json, had: _Beginning, include_usage: bool) -> bytes:
     if include_usage:
         for chunk in chunks:
             chunk["usage"] = None
-        if body.get("usage") and (chunks or not had.told_usage):
+        if body.get("usage") and (chunks or not had.settled):
             chunks.append({**head, "choices": [], "usage": body["usage"]})
     return b"".join(b"data: " + msgspec.json.encode(chunk) + b"\n\n" for chunk in chunks)
 

@@ -8,7 +8,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams import ASKED, choices, completion, event, events_of, prefixes, said, streamed, whole_of
+from tests.core.streams import ASKED, choices, completion, event, events_of, prefixes, said, streamed, whole_of
 
 from gateway.core.replay import cut_stream, join_stream, rest_of
 
@@ -97,6 +97,15 @@ def test_pieces_of_text_and_of_tool_arguments_are_joined_in_order():
     )
 
     assert message_of(stream) == {"role": "assistant", "content": "Hello", "refusal": None, "tool_calls": CALLS}
+
+
+def test_usage_is_what_was_given_or_else_the_last_that_the_stream_tells():
+    growing = chunk({"content": "Hi"}, usage={"total_tokens": 1}) + chunk({}, "stop", usage={"total_tokens": 2})
+
+    assert joined(growing)["usage"] == {"total_tokens": 2}
+    assert joined(growing + event({"choices": [], "usage": {"total_tokens": 3}}))["usage"] == {"total_tokens": 3}
+    assert joined(growing, USAGE)["usage"] == json.loads(USAGE)
+    assert "usage" not in joined(chunk({"content": "Hi"}, "stop", usage=None))
 
 
 def test_lines_may_end_as_http_lines_do_and_data_may_have_several():
