@@ -112,3 +112,8 @@ def cut_stream(completion: bytes, *, include_usage: bool) -> bytes:
     if include_usage:
         chunks = [{**chunk, "usage": None} for chunk in chunks] + [{**head, "choices": [], "usage": body.get("usage")}]
     return b"".join(b"data: " + msgspec.json.encode(chunk) + b"\n\n" for chunk in chunks)
+
+
+def rest_of(sent: bytes, completion: bytes, *, include_usage: bool) -> bytes | None:
+    """To come."""
+    return None

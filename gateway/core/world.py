@@ -20,8 +20,8 @@ DEFAULT_ORGANISATION = "default"
 class Caller:
     """Who is asking. routes and jurisdictions limit the team; None means no limit of its own.
 
-    may_loosen: whether a request's headers may also make the terms of its route looser. cache_bypass: ids of the keys
-    whose requests may go past kept answers; None: all keys.
+    may_loosen: whether a request's headers may also make the terms of its route looser. cache_bypass: the keys whose
+    requests may go past the cache; None: every key.
     """
 
     team: str
