@@ -47,7 +47,7 @@ def test_keys_of_the_cache_are_made_of_each_text_and_of_the_secret_without_any()
 
 @pytest.mark.parametrize("given", ["canary", f"{'1' * 32},canary", f"{'1' * 32},", ","])
 def test_a_key_of_the_cache_that_is_too_short_is_refused_without_repeating_it(given: str):
-    with pytest.raises(StartError, match="32 are the least.*openssl rand -hex 32") as refusal:
+    with pytest.raises(StartError, match=r"32 are the least.*openssl rand -hex 32") as refusal:
         cache_keys_of(given)
     assert "canary" not in str(refusal.value)
 
