@@ -8,9 +8,9 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.core.streams import ASKED, choices, completion, event, events_of, prefixes, said, streamed, whole_of
 
 from gateway.core.replay import cut_stream, join_stream, rest_of
+from tests.core.streams import ASKED, choices, completion, event, events_of, prefixes, said, streamed, whole_of
 
 PROVIDERS = ["openai", "deepseek", "google"]
 USAGE = b'{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}'
