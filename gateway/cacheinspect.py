@@ -6,45 +6,64 @@ answer is in what is told.
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import Any, TypeAlias
 
+from gateway.config import did_you_mean
 from gateway.core.caching import CachedAnswer, CacheRule, Control
 from gateway.core.money import usd
 from gateway.core.question import Question, answer
 from gateway.core.routing import Decision
 from gateway.core.savings import baseline
+from gateway.core.world import Caller, World
 from gateway.proxy.keeper import not_replayed
 from gateway.proxy.live import Live
 from gateway.proxy.plan import CachePlan, Planner
 from gateway.stores.kept import KeptAnswers
 from gateway.stores.table import to_us
 
-from .cachekeeping import Facts
-
 NAME_CHARS = 16
 """Of the name that an answer is kept under: enough to see that two requests share one."""
+
+Facts: TypeAlias = dict[str, Any]  # Any: numbers, text, a mapping of the same; None where there is nothing
 
 _US = 1_000_000
 
 
-async def inspect(store: KeptAnswers, planner: Planner, question: Question, live: Live, control: Control) -> Facts:
-    """Raises GatewayError for terms that cannot be had, CacheUnavailable."""
+async def inspect(store: KeptAnswers, secret: bytes, question: Question, live: Live, control: Control) -> Facts:
+    """secret: of the names that answers are kept under.
+
+    Raises GatewayError for terms that cannot be had, CacheUnavailable.
+    """
     decision = answer(question, live.world)
     caller, rule = question.caller, decision.route.cache
     facts: Facts = {"route": question.route.name, "team": caller.team, "key": caller.key_id or None}
     if rule is None:
         return {**facts, "cache": None, "reason": "the route keeps no answers", "kept": None}
-    plan = planner.plan(question.request, caller, decision, live, control)
+    plan = Planner(secret).plan(question.request, caller, decision, live, control)
     entry = await store.inspect(plan.key, plan.scope)
     facts |= {
-        "cache": _rule(rule), "scope": plan.scope, "name": plan.key[:NAME_CHARS], "looks": plan.look, "keeps": plan.keep,
-        "shares": plan.share, "reason": plan.reason or None,
+        "cache": _rule(rule), "scope": plan.scope, "name": plan.key[:NAME_CHARS],
+        "looks": plan.look, "keeps": plan.keep, "shares": plan.share, "reason": plan.reason or None,
     }  # fmt: skip
     if entry is None:
         return {**facts, "kept": None}
     if entry.answer is None or entry.reason:
         return {**facts, "kept": {"stored_bytes": entry.stored_bytes, "replayed": False, "why_not": entry.reason}}
     return {**facts, "kept": {"stored_bytes": entry.stored_bytes, **_kept(entry.answer, decision, plan, live)}}
+
+
+def caller_of(world: World, team: str | None, key: str) -> Caller:
+    """Whoever a request is inspected for. Raises ValueError for a team that is none."""
+    if not world.teams:
+        if team not in (None, world.keyless.team):
+            raise ValueError(f"no teams are configured, so nobody is of team {team!r}")
+        return world.keyless
+    if team is None:
+        raise ValueError(f"name the team that asks, one of: {', '.join(world.teams)}")
+    if team not in world.teams:
+        raise ValueError(f"no team is named {team[:100]!r} in the configuration{did_you_mean(team[:100], world.teams)}")
+    return dataclasses.replace(world.teams[team], key_id=key)
 
 
 def _rule(rule: CacheRule) -> dict[str, Any]:  # Any: numbers and words

@@ -189,7 +189,8 @@ class _Tally:
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = {
-                self._by: name, "entries": 0, "stored_bytes": 0, "stale": 0, "newest_age_s": age_s, "oldest_age_s": age_s,
+                self._by: name, "entries": 0, "stored_bytes": 0, "stale": 0,
+                "newest_age_s": age_s, "oldest_age_s": age_s,
             }  # fmt: skip
         group["entries"] += 1
         group["stored_bytes"] += stored_bytes

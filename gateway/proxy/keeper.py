@@ -9,8 +9,9 @@ from gateway.core.cachekey import not_kept_as
 from gateway.core.caching import CachedAnswer
 from gateway.core.contracts import Cache
 from gateway.core.records import UsageSource
+from gateway.core.routing import Decision
 
-from .attempt import Attempt, Job
+from .attempt import Attempt
 from .clock import chance, now_us
 from .health import set_aside
 from .live import Live
@@ -86,14 +87,14 @@ def _not_kept(attempt: Attempt, body: bytes | None, plan: CachePlan, epoch: int)
     return not_kept_as(plan.rule, attempt.job.request, body)
 
 
-def not_replayed(kept: CachedAnswer, job: Job, plan: CachePlan, live: Live, at_us: int) -> str:
+def not_replayed(kept: CachedAnswer, decision: Decision, plan: CachePlan, live: Live, at_us: int) -> str:
     """Why a kept answer is not one for this request; "" when it is.
 
     Its model must be one that may answer now. One that is set aside for its health may: nobody has to ask it.
     """
     if plan.oldest_s is not None and kept.age_s(at_us) > plan.oldest_s:
         return "too_old"
-    decision, market = job.decision, live.world.market
+    market = live.world.market
     model = market.models.get(kept.model)
     if model is None or kept.model not in live.targets or market.prices.at(kept.model, decision.now) is None:
         return "model_not_allowed"

@@ -247,9 +247,9 @@ def running_store(data_dir: Path) -> str:
     with contextlib.suppress(OSError):
         lock = os.open(home / "lock", os.O_RDONLY)
         try:
-            socket = _holder(lock)[1]
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # taken: nobody runs here, whatever the file says
         except BlockingIOError:
+            socket = _holder(lock)[1]
             if socket:
                 return _address(Path(socket))
         finally:
