@@ -53,7 +53,8 @@ def rules_digest(route: Route, market: Market) -> bytes:
     models = [(name, market.models[name].upstream_name, market.models[name].provider) for name in names]
     places = {provider: market.providers[provider].base_url for _, _, provider in models}
     rules = {
-        "route": route.name, "policy": route.policy.name, "models": models, "places": places, "kind": route.kind,
+        "route": route.name, "policy": route.policy.name, "models": models, "first": len(route.candidates),
+        "places": places, "kind": route.kind,
         "floors": route.floors, "means": route.floor_means, "weights": route.weights,
         "jurisdictions": None if route.jurisdictions is None else sorted(route.jurisdictions),
     }  # fmt: skip
