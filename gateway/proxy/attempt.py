@@ -29,7 +29,7 @@ from gateway.core.savings import Baseline, baseline
 from gateway.core.world import Caller
 
 from .clock import instant, now_us, ticks_us
-from .plan import CachePlan
+from .plan import REVALIDATION, CachePlan
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -211,7 +211,8 @@ class Attempt:
 
     def record(self) -> SpendRecord:
         job, route, usage = self.job, self.job.decision.route, self.usage
-        compared = self.baseline
+        # A call that only renews a kept answer has answered nobody: it costs, and nothing is saved by it.
+        compared = None if job.cache == REVALIDATION else self.baseline
         return SpendRecord(
             attempt_id=self.attempt_id,
             request_id=job.request_id,

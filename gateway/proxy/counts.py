@@ -23,9 +23,6 @@ Key = tuple[str, str, str, str, bool]
 HOW = {"hit": "fresh", "stale": "stale", "coalesced": "coalesced", "semantic": "semantic"}
 """How the response cache answered, by what a record says of it. All of these cost nothing."""
 
-REVALIDATION = "revalidation"
-"""What the record of a call says that nobody waits for: it renews a kept answer, so its attempts are no request."""
-
 
 def _buckets(bounds_us: tuple[int, ...]) -> list[int]:
     return [0] * (len(bounds_us) + 1)

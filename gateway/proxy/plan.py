@@ -16,6 +16,9 @@ from gateway.core.world import Caller
 
 from .live import Live
 
+REVALIDATION = "revalidation"
+"""What the record of a call says that nobody waits for: it renews a kept answer."""
+
 MOST_RULES = 512
 """Rules whose digest is remembered: those of the routes, and of routes under the terms of single requests."""
 

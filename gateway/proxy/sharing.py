@@ -31,7 +31,7 @@ from .flight import LOST, CallReply, End, Fault, Flight, packed, unpacked
 from .follow import Follower
 from .keeper import Keeper, not_replayed
 from .live import Live
-from .plan import CachePlan, flight_name
+from .plan import REVALIDATION, CachePlan, flight_name
 from .replay import Kept, Landed, Replayed
 from .reply import Headers, Reply
 from .settle import Booking
@@ -199,7 +199,7 @@ class Sharing:
 
     async def _similar_to(self, job: Job, live: Live) -> End:
         plan = job.cache_plan
-        if self.similar is None or plan is None or plan.rule.semantic is None or job.cache == "revalidation":
+        if self.similar is None or plan is None or plan.rule.semantic is None or job.cache == REVALIDATION:
             return LOST
         found = await self.similar.find(job, live)
         return LOST if found is None else End(kept=Kept(found[0], "hit", "semantic", found[1]))
@@ -211,7 +211,7 @@ class Sharing:
         self._renewing.add(name)
         at_us = now_us()
         own = msgspec.structs.replace(
-            job, request_id=new_id(at_us), at_us=at_us, began_us=ticks_us(), cache="revalidation"
+            job, request_id=new_id(at_us), at_us=at_us, began_us=ticks_us(), cache=REVALIDATION
         )  # fmt: skip
         self._spawn(self._renewed(name, own, live))
 
