@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from gateway.core.records import SpendRecord, State
 
+from .plan import REVALIDATION
+
 # Upper bounds, in microseconds. A last bucket without a bound follows each.
 DURATION_US = tuple(int(seconds * 1e6) for seconds in (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600))
 TTFT_US = tuple(int(s * 1e6) for s in (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60))

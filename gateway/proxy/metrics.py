@@ -253,8 +253,8 @@ def _cache(page: Page, counts: Counts) -> None:
     hits: dict[_CacheKey, dict[str, int]] = {}
     misses: dict[_CacheKey, int] = {}
     bypasses: dict[_CacheKey, int] = {}
-    for (_, _, *key), series in counts.series.items():
-        of = (key[0], key[1], key[2])
+    for (_, _, route, team, simulated), series in counts.series.items():
+        of = (route, team, simulated)
         add_words(hits.setdefault(of, {}), series.hits)
         misses[of] = misses.get(of, 0) + series.misses
         bypasses[of] = bypasses.get(of, 0) + series.bypasses
