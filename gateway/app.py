@@ -134,9 +134,7 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         health = Health(ticks_s, lambda provider: models_of(parts.live, provider))
         circuits = SharedCircuits(shared.store_url, health, simulated=lambda: parts.live.simulated)
         stack.push_async_callback(circuits.close)
-        learner = Learner(
-            SqlTallies(ledger.engine), lambda: parts.live.world, lambda: parts.live.simulated, now_us
-        )
+        learner = Learner(SqlTallies(ledger.engine), lambda: parts.live.world, lambda: parts.live.simulated, now_us)
         affinity = Affinity(RedisWarmth(shared.store_url), secret)
         booking, admissions = Booking(books.accounts, metrics, learner.observe), Admissions(books.accounts)
         keys = KeyTable(ledger.engine, now_us)
@@ -144,9 +142,7 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         stack.push_async_callback(keys.close)
         kinds = TaskKinds(kinds_file(settings.env))
         moment = Moment(health, admissions, learner, affinity, kinds.shares)
-        parts = Parts(
-            live, upstreams, cache, secret, books.settler, booking, admissions, health, moment, metrics, keys
-        )
+        parts = Parts(live, upstreams, cache, secret, books.settler, booking, admissions, health, moment, metrics, keys)
         circuits.start()
         await learner.start()
         stack.push_async_callback(learner.close)

@@ -27,6 +27,9 @@ from .simulated import SimulatedProviders
 
 log = logging.getLogger("gateway")
 
+SHORTEST_CACHE_KEY = 32
+"""Characters."""
+
 
 class Supervisor(Protocol):
     """What a worker asks of its supervisor."""
@@ -147,5 +150,15 @@ def cache_secret(settings: Settings) -> bytes:
 
 
 def cache_keys(settings: Settings, secret: bytes) -> list[bytes]:
-    """To come."""
-    return [box_key(secret)]
+    """What seals kept answers: of GATEWAY_CACHE_KEYS, the first seals; else of the secret. Raises StartError."""
+    given = settings.get("GATEWAY_CACHE_KEYS")
+    if given is None:
+        return [box_key(secret)]
+    texts = [text.strip() for text in given.split(",")]
+    for number, text in enumerate(texts, 1):
+        if len(text) < SHORTEST_CACHE_KEY:
+            raise StartError(
+                f"GATEWAY_CACHE_KEYS: text {number} of {len(texts)} has {len(text)} characters, and {SHORTEST_CACHE_KEY} "
+                "are the least: separate the texts by commas, and make one with `openssl rand -hex 32`"
+            )
+    return [box_key(text.encode()) for text in texts]

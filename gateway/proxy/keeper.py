@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from gateway.core.cachekey import not_kept_as
 from gateway.core.caching import CachedAnswer
@@ -15,6 +14,7 @@ from .attempt import Attempt
 from .clock import chance, now_us
 from .health import set_aside
 from .live import Live
+from .metrics import Metrics
 from .plan import CachePlan
 
 PUTS_AT_ONCE = 256
@@ -24,11 +24,11 @@ _US = 1_000_000
 
 
 class Keeper:
-    """Owns the writes that go on beside replies; `close` waits for them. unkept: told why an answer is not kept."""
+    """Owns the writes that go on beside replies; `close` waits for them."""
 
-    def __init__(self, cache: Cache, unkept: Callable[[str], None]) -> None:
+    def __init__(self, cache: Cache, metrics: Metrics) -> None:
         self._cache = cache
-        self._unkept = unkept
+        self._metrics = metrics
         self._puts: set[asyncio.Task[None]] = set()
 
     def to_keep(self, attempt: Attempt, body: bytes | None, plan: CachePlan, epoch: int) -> CachedAnswer | None:
@@ -37,8 +37,9 @@ class Keeper:
             return None
         reason = _not_kept(attempt, body, plan, epoch)
         if reason or body is None:
-            self._unkept(reason or "unreadable")
+            self._metrics.unkept(reason or "unreadable")
             return None
+        self._metrics.kept(len(body))
         rule, job = plan.rule, attempt.job
         kept_at = now_us()
         fresh_until = kept_at + rule.ttl_s * _US - int(chance() * rule.jitter_percent / 100 * rule.ttl_s * _US)
@@ -62,7 +63,7 @@ class Keeper:
     def put(self, key: str, answer: CachedAnswer) -> None:
         """Beside the request, not before its reply."""
         if len(self._puts) >= PUTS_AT_ONCE:
-            self._unkept("busy")
+            self._metrics.unkept("busy")
             return
         task = asyncio.create_task(self._cache.put(key, answer), name="cache-put")
         self._puts.add(task)

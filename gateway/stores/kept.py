@@ -85,7 +85,7 @@ class KeptAnswers:
     """`deleted` counts values that were removed before their end, `unreadable` those that did not open."""
 
     def __init__(self, url: str, keys: Sequence[bytes]) -> None:
-        """keys: of the box, the one that seals first. Raises ValueError when the address is none, never repeating it."""
+        """keys: of the box; the first seals. Raises ValueError when the address is none, without repeating it."""
         self._slow = RedisLink(url, connections=CONNECTIONS, connect_timeout_s=PATIENCE_S, timeout_s=PATIENCE_S)
         self._box = Box(keys)
         self.deleted = 0
