@@ -128,12 +128,20 @@ async def open_ledger(settings: Settings) -> tuple[SqlLedger, str]:
     return ledger, says
 
 
+CACHE_SECRET_FILE = "cache.secret"  # noqa: S105 - a name
+
+
+def has_cache_secret(settings: Settings) -> bool:
+    """Whether there is one already, so that `cache_secret` makes none."""
+    return settings.get("GATEWAY_CACHE_SECRET") is not None or (settings.data_dir / CACHE_SECRET_FILE).exists()
+
+
 def cache_secret(settings: Settings) -> bytes:
     """GATEWAY_CACHE_SECRET, or one made once and kept in the data directory, readable by its owner only."""
     given = settings.get("GATEWAY_CACHE_SECRET")
     if given is not None:
         return given.encode()
-    path = settings.data_dir / "cache.secret"
+    path = settings.data_dir / CACHE_SECRET_FILE
     if not path.exists():
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -112,6 +112,11 @@ class KeptAnswers:
         (_, epoch) = await self._manage(_purge.load, call)
         return int(epoch)
 
+    async def purges(self) -> tuple[int, dict[str, int]]:
+        """The epoch, and of each label the epoch of its last purge. Raises CacheUnavailable."""
+        (reply,) = await self._manage(packed("HGETALL", PURGES))
+        return purges_of(reply)
+
     async def entries(self) -> AsyncIterator[Entry]:
         """All that is kept, in no order; what comes and goes meanwhile may be told or not, or twice.
 
