@@ -57,12 +57,14 @@ async def run(folder: Path, *, times: int = 3, requests: int = 1_000) -> bool:
     return verdict.kept
 
 
-def fields(text: str, stream: bool) -> dict:
+def fields(what: str, stream: bool) -> dict:
+    """Of a question that nobody has asked before: the other delivery's answer would serve as well."""
+    text = f"{what}, {'streamed' if stream else 'whole'}"
     return {"model": "shared", "messages": [{"role": "user", "content": text}], "stream": stream}
 
 
 async def _at_once(folder: Path, on: Stage, verdict: Verdict, count: int, asked: dict) -> None:
-    what = f"{asked['messages'][0]['content']}, {'streamed' if asked['stream'] else 'whole'}"
+    what = asked["messages"][0]["content"]
     before, since = len(on.sim.bill), time.time_ns() // 1_000
     clients = await crowd(on.gateway, count)
     began = time.monotonic()
@@ -82,7 +84,7 @@ async def _at_once(folder: Path, on: Stage, verdict: Verdict, count: int, asked:
 
 
 async def _leader_killed(on: Stage, verdict: Verdict, asked: dict) -> None:
-    what = f"{asked['messages'][0]['content']}, {'streamed' if asked['stream'] else 'whole'}"
+    what = asked["messages"][0]["content"]
     before = len(on.sim.bill)
     call_s = (WAITS_MS + 40 * 25) / 1e3
     [leader] = await crowd(on.gateway, 1)
@@ -110,9 +112,10 @@ async def _leader_killed(on: Stage, verdict: Verdict, asked: dict) -> None:
     bound = LEASE_S + call_s + SLACK_S
     verdict.hold(f"{what}: the last after at most a lease and a call ({LEASE_S + call_s:g} s)", late < bound,
                  f"{late:.2f} s")  # fmt: skip
-    async with asyncio.timeout(30):
-        while len(on.gateway.worker_pids()) < WORKERS:
-            await asyncio.sleep(0.1)
+    for _ in range(300):
+        if len(on.gateway.worker_pids()) == WORKERS:
+            break
+        await asyncio.sleep(0.1)
 
 
 def _broken(clients: list[Client]) -> list[Client]:

@@ -6,6 +6,7 @@ A plain client of HTTP/1.1: a thousand of these take little of the machine that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -94,17 +95,23 @@ async def ask_all(clients: Sequence[Client], fields: dict, key: str | None = Non
 
 async def workers_of(gateway: RunningGateway, clients: Sequence[Client]) -> dict[int, int]:
     """The worker that has each client's connection, by the client's port. Linux only."""
-    async with asyncio.timeout(10):
-        while True:
-            holders = {inode: pid for pid in gateway.worker_pids() for inode in _sockets(pid)}
-            found = {}
-            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-                local, remote, inode = (line.split()[at] for at in (1, 2, 9))
-                if _port(local) == gateway.port and inode in holders:
-                    found[_port(remote)] = holders[inode]
-            if all(client.port in found for client in clients):
-                return {client.port: found[client.port] for client in clients}
-            await asyncio.sleep(0.02)
+    deadline = time.monotonic() + 10
+    while True:
+        found = _held_by(gateway)
+        if all(client.port in found for client in clients):
+            return {client.port: found[client.port] for client in clients}
+        assert time.monotonic() < deadline, "a connection was not taken up"
+        await asyncio.sleep(0.02)
+
+
+def _held_by(gateway: RunningGateway) -> dict[int, int]:
+    holders = {inode: pid for pid in gateway.worker_pids() for inode in _sockets(pid)}
+    found = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        local, remote, inode = (line.split()[at] for at in (1, 2, 9))
+        if _port(local) == gateway.port and inode in holders:
+            found[_port(remote)] = holders[inode]
+    return found
 
 
 def _port(address: str) -> int:
@@ -112,5 +119,8 @@ def _port(address: str) -> int:
 
 
 def _sockets(pid: int) -> list[str]:
-    links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            links.append(os.readlink(entry))
     return [link[8:-1] for link in links if link.startswith("socket:[")]
