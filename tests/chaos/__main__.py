@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import budget, coalesce, database, kill, mixed, outage, reload, rolling, store
+from . import budget, cached, coalesce, database, kill, mixed, outage, reload, rolling, store
 
 SCENARIOS = {
     "budget": budget.run,
@@ -21,6 +21,7 @@ SCENARIOS = {
     "ledger": database.run,
     "outage": outage.run,
     "coalesce": coalesce.run,
+    "cached": cached.run,
 }
 
 

@@ -24,21 +24,22 @@ SLACK_S = 1.0
 WAITS_MS = 1_500
 """Before a call's first byte: time for everybody to come."""
 
-SHARED = f"""
-  shared:
+_ROUTE = f"""
     policy: cheapest
     candidates: [{", ".join(MODELS)}]
     baseline: openai/gpt-6-test
+    timeouts: {{first_token_s: 20, between_tokens_s: 20, total_s: 40}}"""
+SHARED = f"""
+  shared:{_ROUTE}
     cache: {{ttl_s: 600, max_kib: 64}}
-    timeouts: {{first_token_s: 20, between_tokens_s: 20, total_s: 40}}
+  plain:{_ROUTE}
 """
 
 
 async def run(folder: Path, *, times: int = 3, requests: int = 1_000) -> bool:
     print(f"coalesce: {requests} equal requests at once, {times} times each way; {WORKERS} workers", flush=True)
     verdict = Verdict()
-    text = routes("100000").replace("\nteams:", f"{SHARED}\nteams:")
-    async with stage(folder, text, workers=WORKERS) as on:
+    async with stage(folder, shared_routes(), workers=WORKERS) as on:
         on.sim.set_scenario(None, Scenario(ttft_ms=WAITS_MS, gap_ms=25, answer_tokens=40, reasoning_tokens=0))
         for number in range(times):
             for stream in (False, True):
@@ -55,6 +56,10 @@ async def run(folder: Path, *, times: int = 3, requests: int = 1_000) -> bool:
     verdict.hold("settled rows that nobody billed", not books.unbilled_settled, books.unbilled_settled)
     verdict.hold("held afterwards", rested and held == 0, held)
     return verdict.kept
+
+
+def shared_routes() -> str:
+    return routes("100000").replace("\nteams:", f"{SHARED}\nteams:")
 
 
 def fields(what: str, stream: bool) -> dict:
@@ -103,10 +108,13 @@ async def _leader_killed(on: Stage, verdict: Verdict, asked: dict) -> None:
     killed_at = time.monotonic()
     await asyncio.gather(leading, following)
 
+    [after] = await crowd(on.gateway, 1)
+    await after.ask(asked, KEYS["free"])
     late = max(client.ended_s for client in safe) - killed_at
     calls, texts = len(on.sim.bill) - before, {client.text for client in safe}
-    verdict.hold(f"{what}: {len(safe)} on other workers, {had} with a part, are answered alike",
-                 len(texts) == 1 and texts != {""} and not _broken(safe) and (had == len(safe)) == asked["stream"],
+    verdict.hold(f"{what}: {len(safe)} on other workers, {had} with a part, have what is kept now",
+                 texts == {after.text} != {""} and not _broken(safe)
+                 and (had, after.cache) == (len(safe) if asked["stream"] else 0, "hit"),
                  f"{len(texts)} texts, {len(_broken(safe))} broken off")  # fmt: skip
     verdict.hold(f"{what}: calls, the killed one with them", calls == 2, calls)
     bound = LEASE_S + call_s + SLACK_S
