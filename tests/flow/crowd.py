@@ -45,6 +45,10 @@ class Client:
         return self.body.partition(b": gateway ")[0]
 
     @property
+    def chunks(self) -> list[dict]:
+        return [json.loads(line[6:]) for line in self.body.splitlines() if line.startswith(b"data: {")]
+
+    @property
     def text(self) -> str:
         """What the answer says, whole or streamed; "" when it is not whole."""
         if self.status != 200 or self.broke:
@@ -53,13 +57,12 @@ class Client:
             return json.loads(self.body)["choices"][0]["message"]["content"]
         if not self.body.endswith(b"data: [DONE]\n\n"):
             return ""
-        chunks = [json.loads(line[6:]) for line in self.body.splitlines() if line.startswith(b"data: {")]
-        return "".join(part["delta"].get("content") or "" for chunk in chunks for part in chunk["choices"])
+        return "".join(part["delta"].get("content") or "" for chunk in self.chunks for part in chunk["choices"])
 
     async def ask(self, fields: dict, key: str | None = None) -> None:
         body = json.dumps(fields).encode()
         told = "" if key is None else f"authorization: Bearer {key}\r\n"
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\n{told}content-length: {len(body)}\r\n"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\n{told}content-length: {len(body)}\r\n"
         try:
             async with asyncio.timeout(ANSWER_S):
                 self.writer.write(f"{head}connection: close\r\n\r\n".encode() + body)
