@@ -11,13 +11,13 @@ from sqlalchemy import Engine
 
 from gateway.admin.audit import Read
 from gateway.admin.cache import CacheParts, PurgeRequest
-from gateway.core.caching import AS_EVER, read_control
 from gateway.core.question import Question
 from gateway.core.request import ChatRequest, parse_chat
 from gateway.core.world import Caller, World
 from gateway.proxy.clock import now_us
+from gateway.proxy.door import control_of
 from gateway.proxy.live import Live
-from gateway.proxy.reply import Scope, header
+from gateway.proxy.reply import Scope
 from gateway.stores.audit import audit_log
 from gateway.stores.kept import CacheUnavailable, KeptAnswers
 from gateway.stores.table import EPOCH
@@ -32,7 +32,7 @@ Ask = Callable[[Scope, ChatRequest, Caller, World, int], Awaitable[Question]]
 def cache_parts(
     store: KeptAnswers, engine: Engine, live: Callable[[], Live], *, secret: bytes, question: Ask
 ) -> CacheParts:  # fmt: skip
-    keeping = CacheKeeping(store, engine, lambda: live().world, actor="admin")
+    keeping = CacheKeeping(store, lambda: engine, lambda: live().world, actor="admin")
 
     async def purge(asked: PurgeRequest) -> Facts:
         wanted = Purge(
@@ -43,11 +43,8 @@ def cache_parts(
 
     async def inspected(scope: Scope, body: bytes, team: str | None, key: str) -> Facts:
         now = live()
-        control = header(scope, b"cache-control")
         one = await question(scope, parse_chat(body), caller_of(now.world, team, key), now.world, now_us())
-        return await inspect(
-            store, secret, one, now, AS_EVER if control is None else read_control(control.decode("latin-1"))
-        )
+        return await inspect(store, secret, one, now, control_of(scope))
 
     return CacheParts(keeping.stats, purge, inspected, CacheUnavailable)
 

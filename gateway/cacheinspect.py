@@ -18,7 +18,7 @@ from gateway.core.savings import baseline
 from gateway.core.world import Caller, World
 from gateway.proxy.keeper import not_replayed
 from gateway.proxy.live import Live
-from gateway.proxy.plan import CachePlan, Planner
+from gateway.proxy.plan import CachePlan, plan_cache
 from gateway.stores.kept import KeptAnswers
 from gateway.stores.table import to_us
 
@@ -40,7 +40,7 @@ async def inspect(store: KeptAnswers, secret: bytes, question: Question, live: L
     facts: Facts = {"route": question.route.name, "team": caller.team, "key": caller.key_id or None}
     if rule is None:
         return {**facts, "cache": None, "reason": "the route keeps no answers", "kept": None}
-    plan = Planner(secret).plan(question.request, caller, decision, live, control)
+    plan = plan_cache(secret, question.request, caller, decision, live, control)
     entry = await store.inspect(plan.key, plan.scope)
     facts |= {
         "cache": _rule(rule), "scope": plan.scope, "name": plan.key[:NAME_CHARS],
