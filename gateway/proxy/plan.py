@@ -19,6 +19,9 @@ from .live import Live
 REVALIDATION = "revalidation"
 """What the record of a call says that nobody waits for: it renews a kept answer."""
 
+REVALIDATED = "revalidated"
+"""How such a call ends well: whole, and not as the answer to a request."""
+
 
 class CachePlan(msgspec.Struct, frozen=True):
     """look: a kept answer may be replayed. keep: the answer may be kept. share: equal requests may share the call.
