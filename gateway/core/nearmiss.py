@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from . import nearwords as words
 
-MOST_CHARS = 4_000
+MOST_CHARS = 2_000
+"""Of a question, beyond which it is not compared: a longer one is a document, and takes long to read."""
 _LEAST_KNOWN = 0.2
 _LONGEST_MOVE = 6
 

@@ -167,8 +167,8 @@ OPPOSITES: Mapping[str, str] = {
     for pair in "on=off enable=disable enabled=disabled increase=decrease before=after maximum=minimum start=stop "
     "open=close high=low big=small bigger=smaller biggest=smallest fast=slow fastest=slowest buy=sell import=export "
     "upload=download read=write add=remove add=drop create=delete keep=delete keep=drop allow=deny accept=reject "
-    "up=down in=out left=right best=worst good=bad cheap=expensive first=last old=new older=newer lock=unlock show=hide "
-    "include=exclude more=less most=least with=without legal=illegal safe=unsafe do=undo redo=undo to=from "
+    "up=down in=out left=right best=worst good=bad cheap=expensive first=last old=new older=newer lock=unlock "
+    "show=hide include=exclude more=less most=least with=without legal=illegal safe=unsafe do=undo redo=undo to=from "
     "since=till rise=fall hard=soft give=deny encrypt=decrypt push=pull love=hate win=lose true=false above=below "
     "inside=outside income=expense credit=debit arrive=depart mount=unmount install=uninstall load=unload".split()
     for one, other in (pair.split("="), pair.split("=")[::-1])
