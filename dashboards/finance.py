@@ -197,7 +197,8 @@ def details() -> list[Panel]:
         ),
         number(
             "Answers from the response cache",
-            "Requests that no provider had to be asked for. Not filtered by provider.",
+            "Requests that no provider had to be asked for, those that shared another one's call included. Not filtered "
+            "by provider.",
             total("gateway_cache_hits_total", where=NO_PROVIDER),
             COUNT,
             width=6,
@@ -222,7 +223,7 @@ def details() -> list[Panel]:
         ),
         lines(
             "Saved by the response cache, dollars per hour",
-            "Baseline of the answers that came from the cache.",
+            "Baseline of the answers that came from the cache or from a call that was shared.",
             USD,
             Line(f"3600 * {pace('gateway_cached_baseline_usd_total', 'route')}", "{{route}}"),
             stacked=True,

@@ -26,6 +26,7 @@ SHARE = "percentunit"
 COUNT = "short"
 SECONDS = "s"
 BYTES = "bytes"
+BYTES_PER_SECOND = "Bps"
 PER_SECOND = "reqps"
 
 # What the variables at the top of the page select. The cache and the door know less than a provider's series.
@@ -108,10 +109,13 @@ def quantile(q: float, metric: str, by: str = "", *, where: str = ALL) -> str:
     return f"histogram_quantile({q}, sum by ({labels}) (rate({metric}_bucket{{{where}}}[{PACE}])))"
 
 
-def hit_rate() -> str:
+def hit_rate(by: str = "") -> str:
+    """Of the requests that looked in the response cache; by labels that misses do not have, too."""
     hits = pace("gateway_cache_hits_total", where=NO_PROVIDER)
     misses = pace("gateway_cache_misses_total", where=NO_PROVIDER)
-    return f"{hits} / ({hits} + {misses} > 0)"
+    if not by:
+        return f"{hits} / ({hits} + {misses} > 0)"
+    return f"{pace('gateway_cache_hits_total', by, where=NO_PROVIDER)} / scalar({hits} + {misses} > 0)"
 
 
 def or_zero(expr: str) -> str:

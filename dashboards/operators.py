@@ -6,14 +6,17 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from kit import (
     ALL,
     BYTES,
+    BYTES_PER_SECOND,
     COUNT,
     FAILED,
+    NO_PROVIDER,
     PACE,
     PER_SECOND,
     PROVIDER,
     ROUTE,
     SECONDS,
     SHARE,
+    USD,
     Column,
     Line,
     Panel,
@@ -47,7 +50,8 @@ def operators() -> Dashboard:
             "Traffic and errors": traffic(),
             "Latency": latency(),
             "Providers": providers(),
-            "Booking, cache and process": books(),
+            "Response cache": cache(),
+            "Booking and process": books(),
         },
     )
 
@@ -85,7 +89,7 @@ def now() -> list[Panel]:
         ),
         number(
             "Cache hit rate",
-            "Share of requests answered from the response cache, where it is on.",
+            "Share of requests that the response cache answered, or a call that was shared, where it is on.",
             hit_rate(),
             SHARE,
             width=3,
@@ -228,6 +232,74 @@ def providers() -> list[Panel]:
     ]
 
 
+def cache() -> list[Panel]:
+    return [
+        lines(
+            "Cache hit rate by how",
+            "Of the requests on routes with a cache: fresh, from a kept answer; stale, from one that is past its end; "
+            "coalesced, from the call of an equal request; semantic, from a question that means the same.",
+            SHARE,
+            Line(hit_rate("how"), "{{how}}"),
+            stacked=True,
+        ),
+        lines(
+            "Requests and the cache",
+            "Per second. A miss looked and found nothing; a bypass did not look. Not filtered by provider.",
+            PER_SECOND,
+            Line(pace("gateway_cache_hits_total", "how", where=NO_PROVIDER), "{{how}}"),
+            Line(pace("gateway_cache_misses_total", where=NO_PROVIDER), "miss"),
+            Line(pace("gateway_cache_bypasses_total", where=NO_PROVIDER), "bypass"),
+            stacked=True,
+        ),
+        lines(
+            "Calls saved by equal requests",
+            "Requests per second that shared the call of another one, by route. Not filtered by provider.",
+            PER_SECOND,
+            Line(
+                pace("gateway_cache_hits_total", "route", where=f'{NO_PROVIDER},how="coalesced"'),
+                "{{route}}",
+            ),
+        ),
+        lines(
+            "Saved by the cache, dollars per hour",
+            "Baseline of the answers that came from the cache or from a call that was shared, by team.",
+            USD,
+            Line(f"3600 * {pace('gateway_cached_baseline_usd_total', 'team')}", "{{team}}"),
+            stacked=True,
+        ),
+        lines(
+            "Answers in and out of the cache, bytes per second",
+            "As they are before they are compressed. Not filtered by the variables above.",
+            BYTES_PER_SECOND,
+            Line(pace("gateway_cache_bytes_total", "direction", where=""), "{{direction}}"),
+        ),
+        lines(
+            "Answers that were not kept, by reason",
+            "Per second; each was served. 'oversized' wants a larger max_kib; 'away' is a store that does not answer. "
+            "Not filtered by the variables above.",
+            PER_SECOND,
+            Line(pace("gateway_cache_unkept_total", "reason", where=""), "{{reason}}"),
+            stacked=True,
+        ),
+        lines(
+            "The cache's store, memory",
+            "What the store uses for all that is kept there, and what it may use; 0 is no limit. Gateways that share a "
+            "store show the same lines.",
+            BYTES,
+            Line("max by (instance) (gateway_cache_store_used_bytes)", "used, {{instance}}"),
+            Line("max by (instance) (gateway_cache_store_max_bytes)", "limit, {{instance}}"),
+        ),
+        lines(
+            "The cache's store, evicted and unreadable per second",
+            "Evicted: kept answers that gave way to others before their end; steadily, the store is too small. "
+            "Unreadable: values that did not open and were deleted, as after a key was taken away.",
+            COUNT,
+            Line(f"max by (instance) (rate(gateway_cache_store_evictions_total[{PACE}]))", "evicted, {{instance}}"),
+            Line(pace("gateway_cache_unreadable_total", where=""), "unreadable"),
+        ),
+    ]
+
+
 def books() -> list[Panel]:
     return [
         lines(
@@ -258,12 +330,6 @@ def books() -> list[Panel]:
             "force, and the log and GET /admin/config name the line.",
             ("result",),
             Column("Reloads", COUNT, total("gateway_config_reloads_total", "result", where="")),
-        ),
-        lines(
-            "Cache hit rate over time",
-            "Share of requests answered from the response cache, where it is on.",
-            SHARE,
-            Line(hit_rate(), "hit rate"),
         ),
         lines(
             "In flight by gateway",

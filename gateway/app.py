@@ -31,7 +31,6 @@ from gateway.proxy.chat import ChatEndpoint, Parts
 from gateway.proxy.clock import made_within, now_us, ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
 from gateway.proxy.health import Health
-from gateway.proxy.keeper import Keeper
 from gateway.proxy.learner import Learner
 from gateway.proxy.litellm_upstream import LiteLLMUpstream
 from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
@@ -56,7 +55,7 @@ from .keyring import Keyring
 from .past import Keeping, past_decision
 from .reloading import config_parts
 from .settings import VERSION, Settings, StartError
-from .shared import Shared, cache_secret, checked, open_ledger, opened
+from .shared import Shared, cache_keys, cache_secret, checked, open_ledger, opened
 from .tasks import TaskKinds
 
 log = logging.getLogger("gateway")
@@ -111,7 +110,8 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         if shared is None:
             shared = await stack.enter_async_context(opened(settings))
         loaded = shared.loaded
-        cache = _open_cache(shared.store_url)
+        secret = cache_secret(settings)
+        cache = _open_cache(shared.store_url, cache_keys(settings, secret))
         stack.push_async_callback(cache.close)
         if not await cache.ping():
             log.warning("the Redis at REDIS_URL does not answer: until it does, no cache, and hard budgets refuse")
@@ -123,9 +123,7 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         books = await stack.enter_async_context(
             open_books(shared.store_url, live.world, ledger, simulated=live.simulated)
         )
-        secret = cache_secret(settings)
-        keeper = Keeper(cache, secret)
-        stack.push_async_callback(keeper.close)
+        cache.start()
         upstreams: dict[str, Upstream] = {"http": HttpUpstream(), "litellm": LiteLLMUpstream()}
         for upstream in upstreams.values():
             stack.push_async_callback(upstream.close)
@@ -143,13 +141,16 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         stack.push_async_callback(keys.close)
         kinds = TaskKinds(kinds_file(settings.env))
         moment = Moment(health, admissions, learner, affinity, kinds.shares)
-        parts = Parts(live, upstreams, keeper, books.settler, booking, admissions, health, moment, metrics, keys)
+        parts = Parts(
+            live, upstreams, cache, secret, books.settler, booking, admissions, health, moment, metrics, keys
+        )
         circuits.start()
         await learner.start()
         stack.push_async_callback(learner.close)
         affinity.start()
         stack.push_async_callback(affinity.close)
         chat = ChatEndpoint(parts)
+        stack.push_async_callback(chat.close)
         said = banner(settings, loaded, shared.store_says, ledger_says)
         keeping = Keeping(ledger.engine)
         stack.push_async_callback(keeping.close)
@@ -184,9 +185,9 @@ def _own_reloader(gateway: Gateway, settings: Settings, shared: Shared) -> Reloa
     return Reloader(shared.loaded, read, build, take, standing=standing, now=_now)
 
 
-def _open_cache(url: str) -> RedisCache:
+def _open_cache(url: str, keys: Sequence[bytes]) -> RedisCache:
     try:
-        return RedisCache(url)
+        return RedisCache(url, keys)
     except ValueError as exc:
         raise StartError(f"REDIS_URL cannot be used: {exc}") from exc
 

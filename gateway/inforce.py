@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from gateway.config import Loaded
 from gateway.core.contracts import Target
 from gateway.dialects import DIALECTS
-from gateway.proxy.chat import Live, Parts
+from gateway.proxy.chat import Parts
 from gateway.proxy.clock import now_us
+from gateway.proxy.live import Live
 
 from .accounting import Books
 from .past import Keeping

@@ -18,6 +18,7 @@ from typing import Protocol
 from gateway.config import ConfigError, Loaded, Mistake, Outcome, Standing, Texts, build, read_texts
 from gateway.core.contracts import LedgerUnavailable
 from gateway.proxy.reports import Report
+from gateway.stores.box import box_key
 from gateway.stores.embedded import EmbeddedStore, EmbeddedStoreError
 from gateway.stores.ledger import LEDGER_FILE, SqlLedger, open_engine, sqlite_url
 
@@ -135,3 +136,8 @@ def cache_secret(settings: Settings) -> bytes:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))
     return path.read_bytes()
+
+
+def cache_keys(settings: Settings, secret: bytes) -> list[bytes]:
+    """To come."""
+    return [box_key(secret)]

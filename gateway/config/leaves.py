@@ -19,13 +19,14 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.core.budget import Offline, ScopeKind, Unit
+from gateway.core.caching import Scope
 from gateway.core.catalog import EFFORTS, Capability
 from gateway.core.money import NANO_PER_USD, Nano, Pico, nano_from_usd, pico_from_usd_per_million
 from gateway.core.pricing import Status
 from gateway.core.route import Delivery, FloorMeaning
 
 from .mistakes import did_you_mean
-from .words import OVERRIDES
+from .words import ALL, OVERRIDES, WHOSE
 from .yaml_places import as_moment
 
 MAY_BE_NULL = frozenset({"key_env", "effective_until", "deprecated_on", "except_holidays"})
@@ -201,6 +202,16 @@ def _one_or_more(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
+def _keys_or_word(value: object) -> object:
+    """None: all."""
+    if isinstance(value, list) and value:
+        return value
+    if isinstance(value, str) and value in WHOSE:
+        return None if value == ALL else []
+    what = "empty" if value == [] else shown(value)
+    raise refused(f"is {what}; it is all, none, or a list of key ids{did_you_mean(str(value), WHOSE)}")
+
+
 def _named(pattern: str, what: str) -> tuple[PlainValidator, WithJsonSchema]:
     compiled = re.compile(pattern)
 
@@ -236,6 +247,7 @@ BudgetUsd: TypeAlias = Annotated[Nano, PlainValidator(_budget), _PRICE_SCHEMA]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400), BeforeValidator(_number)]
 SecondsOrNever: TypeAlias = Annotated[float, Field(ge=0, le=86_400), BeforeValidator(_number)]
 Score: TypeAlias = Annotated[float, Field(ge=0, le=100), BeforeValidator(_number)]
+Similarity: TypeAlias = Annotated[float, Field(ge=0.8, le=1), BeforeValidator(_number)]
 TokensPerByte: TypeAlias = Annotated[float, Field(gt=0, le=4), BeforeValidator(_number)]
 Percent: TypeAlias = Annotated[int, Field(gt=0, le=100)]
 Count: TypeAlias = Annotated[int, Field(gt=0, le=1_000_000_000)]
@@ -257,6 +269,7 @@ Floors: TypeAlias = Annotated[dict[str, Score], Field(min_length=1), BeforeValid
 # A name ends up in headers, metric labels and URLs, so it is plain ASCII.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME_SCHEMA = {"type": "string", "pattern": f"^{_NAME}$"}
+_NAMES_SCHEMA = {"type": "array", "items": _NAME_SCHEMA, "minItems": 1}
 _LONG_NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}"
 
 
@@ -291,10 +304,18 @@ EffortWord: TypeAlias = Annotated[str, *word(EFFORTS)]
 FloorMeaningWord: TypeAlias = Annotated[str, *word(FloorMeaning)]
 DeliveryWord: TypeAlias = Annotated[str, *word(Delivery)]
 OverridesWord: TypeAlias = Annotated[str, *word(OVERRIDES)]
+CacheScopeWord: TypeAlias = Annotated[str, *word(Scope)]
 OneOrMoreNames: TypeAlias = Annotated[
     list[Name],
     Field(min_length=1),
     BeforeValidator(_one_or_more),
-    WithJsonSchema({"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA, "minItems": 1}]}),
+    WithJsonSchema({"anyOf": [_NAME_SCHEMA, _NAMES_SCHEMA]}),
 ]
 """One word, or a list of them."""
+
+KeysOrWord: TypeAlias = Annotated[
+    list[Name] | None,
+    BeforeValidator(_keys_or_word),
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": list(WHOSE)}, _NAMES_SCHEMA]}),
+]
+"""Keys of a team by their ids; None: all of them."""

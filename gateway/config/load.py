@@ -251,8 +251,8 @@ def _server(keys: ServerKeys) -> ServerSettings:
 def _version(sources: Sequence[Source], market: Market, modes: Mapping[str, Mode]) -> str:
     """A digest of the files, and of what the environment made of the providers.
 
-    The latter because the version is part of every cache key: an answer of the simulator must not be replayed once
-    real keys are set, nor one of another server behind the same name.
+    The latter because decisions are made again from what is kept under their version, and the environment decides which
+    providers there are.
     """
     digest = hashlib.sha256()
     parts = [part for source in sources for part in (source.name.encode(), source.raw)]

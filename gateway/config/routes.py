@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from gateway.core.catalog import AUTO
-from gateway.core.route import CacheRule, Delivery, FloorMeaning, Policy, Route, StepDown, Timeouts
+from gateway.core.route import Delivery, FloorMeaning, Policy, Route, StepDown, Timeouts
 from gateway.policies import POLICIES
 
+from .caching import build_cache
 from .catalogue import Catalogue
 from .conditions import build_when
 from .files import File, listed
@@ -82,6 +83,10 @@ def _route(
     for kind in keys.quality_floor or {}:
         catalogue.check_kind(spot.at("quality_floor", kind).key, kind)
     when = build_when(keys.when, catalogue, spot.at("when"))
+    jurisdictions = _codes(keys.jurisdictions or defaults.jurisdictions)
+    cache = None
+    if keys.cache is not None:
+        cache = build_cache(keys.cache, name, jurisdictions, catalogue, spot.at("cache"))
     timeouts = _timeouts(keys.timeouts, defaults.timeouts)
     if keys.timeouts.model_fields_set:
         _check_timeouts(timeouts, spot.at("timeouts"))
@@ -98,10 +103,10 @@ def _route(
         floors=keys.quality_floor or {},
         floor_means=FloorMeaning(keys.floor_means),
         baseline=baseline,
-        jurisdictions=_codes(keys.jurisdictions or defaults.jurisdictions),
+        jurisdictions=jurisdictions,
         max_cost_nano=keys.max_cost_usd,
         expected_output_tokens=keys.expected_output_tokens or defaults.expected_output_tokens,
-        cache=None if keys.cache is None else CacheRule(keys.cache.ttl_s, keys.cache.max_kib * 1024),
+        cache=cache,
         timeouts=timeouts,
         max_attempts=keys.max_attempts or defaults.max_attempts,
         max_output_tokens=keys.max_output_tokens or defaults.max_output_tokens,

@@ -22,6 +22,7 @@ from .leaves import (
     FloorMeaningWord,
     Floors,
     Jurisdiction,
+    KeysOrWord,
     ModelId,
     ModelName,
     Name,
@@ -33,9 +34,10 @@ from .leaves import (
     Variable,
 )
 from .shape_book import ROWS_ALONE, WITH_KEYS, HolidaysKeys, Keys, ModelKeys, PriceKeys, ProviderKeys
+from .shape_cache import CacheKeys
 from .shape_rules import BudgetKeys, LimitKeys
 from .shape_when import WhenKeys
-from .words import STRICTER
+from .words import ALL, STRICTER
 
 _SCORE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 100}
 Jurisdictions: TypeAlias = Annotated[list[Jurisdiction], Field(min_length=1)]
@@ -71,15 +73,6 @@ class TimeoutKeys(Keys):
     )
     between_tokens_s: Seconds | None = Field(default=None, description="Between two pieces of a stream. Default: 60.")
     total_s: Seconds | None = Field(default=None, description="For the whole attempt. Default: 600.")
-
-
-class CacheKeys(Keys):
-    """The exact-match response cache of a route; off when the key is absent."""
-
-    ttl_s: Annotated[int, Field(gt=0, le=31_536_000)] = Field(description="How long an answer may be replayed.")
-    max_kib: Annotated[int, Field(gt=0, le=65_536)] = Field(
-        default=256, description="The largest answer that is kept, in KiB."
-    )
 
 
 class DefaultsKeys(Keys):
@@ -148,7 +141,7 @@ class RouteKeys(Keys):
     expected_output_tokens: Count | None = Field(
         default=None, description="Replaces each model's own estimate of its output."
     )
-    cache: CacheKeys | None = Field(default=None, description="Replay equal requests of one team. Absent: off.")
+    cache: CacheKeys | None = Field(default=None, description="Answer equal requests with a kept answer. Absent: off.")
     timeouts: TimeoutKeys = Field(default_factory=TimeoutKeys, description="Deadlines of one attempt.")
     max_attempts: Annotated[int, Field(gt=0, le=20)] | None = Field(
         default=None, description="Tries, the first included."
@@ -194,6 +187,11 @@ class TeamKeys(Keys):
     overrides: OverridesWord = Field(
         default=STRICTER,
         description="What its requests' headers may do to a route's terms. stricter: not loosen them; any: also that.",
+    )
+    cache_bypass: KeysOrWord = Field(
+        default=ALL,
+        validate_default=True,
+        description="Whose requests may go past kept answers by Cache-Control: all, none, or a list of key ids.",
     )
 
 

@@ -5,7 +5,7 @@ A key is known by its SHA-256 only. No message holds a key, a digest or a variab
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.core.world import Caller, key_digest
@@ -27,6 +27,7 @@ def build_teams(file: File[RoutesFile], catalogue: Catalogue) -> dict[str, Calle
         spot = file.spot.at("teams", team)
         catalogue.check_jurisdictions(spot.at("jurisdictions"), keys.jurisdictions)
         _check_routes(keys.routes or (), known_routes, spot.at("routes"))
+        _check_twice(keys.cache_bypass or (), spot.at("cache_bypass"))
         teams[team] = Caller(
             team=team,
             key_id="",
@@ -34,6 +35,7 @@ def build_teams(file: File[RoutesFile], catalogue: Catalogue) -> dict[str, Calle
             jurisdictions=None if keys.jurisdictions is None else frozenset(keys.jurisdictions),
             organisation=keys.organisation or file.keys.organisation,
             may_loosen=keys.overrides == ANY,
+            cache_bypass=None if keys.cache_bypass is None else frozenset(keys.cache_bypass),
         )
     return teams
 
@@ -63,6 +65,13 @@ def _check_routes(routes: Collection[str], known: Collection[str], spot: Spot) -
     for index, name in enumerate(routes):
         if name not in known:
             spot.at(index).wrong(f"unknown route {name!r}{did_you_mean(name, known)}")
+
+
+def _check_twice(key_ids: Sequence[str], spot: Spot) -> None:
+    """Ids that are not in the file are good: a key of that id may be made while the gateway runs."""
+    for index, key_id in enumerate(key_ids):
+        if key_id in key_ids[:index]:
+            spot.at(index).wrong(f"key id {key_id!r} stands twice in the list")
 
 
 def _digest(key: TeamKeyKeys, spot: Spot, env: Mapping[str, str]) -> str | None:

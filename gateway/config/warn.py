@@ -1,4 +1,5 @@
-"""What is not wrong and will still surprise: what stands in routes (warn_routes.py), keys, rules, days that run out."""
+"""What is not wrong and will still surprise: what stands in routes (warn_routes.py, warn_cache.py), keys, rules, days
+that run out."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from .files import listed
 from .mistakes import Mistake
 from .modes import Mode
 from .source import Spot
+from .warn_cache import cache_warnings
 
 _SOON = timedelta(days=30)
 
@@ -32,6 +33,7 @@ def route_warnings(
     yield from _floor_warnings(route, world, spot)
     yield from _baseline_warnings(route, market, spot, now)
     yield from _condition_warnings(route, world, spot)
+    yield from cache_warnings(route, world, modes, spot)
     providers = {market.models[name].provider for name in (*route.candidates, *route.fallbacks)}
     if all(modes[provider] == "off" for provider in providers):
         unset = sorted({str(market.providers[provider].key_env) for provider in providers})

@@ -6,12 +6,14 @@ it. It carries the labels that it is purged by, and the epoch of purges in which
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
 
+from .catalog import EFFORTS
 from .errors import Blame, GatewayError
 from .pricing import Usage
 
@@ -80,22 +82,32 @@ AS_EVER = Control()
 """Nothing is asked: what holds for nearly every request."""
 
 
+_directive = re.compile(r'"[^"]*"|([^\s,="]+)\s*(?:=\s*(?:"([^"]*)"|([^,"]*)))?')
+"""A name, and its value in quotes or without. What stands in quotes is no directive, also after a comma."""
+
+
 def read_control(header: str) -> Control:
-    """Unknown directives are ignored, as HTTP has it. Raises GatewayError 400 for a max-age that is no number."""
+    """Unknown directives are ignored, as HTTP has it, and of one that stands twice the first counts.
+
+    Raises GatewayError 400 for a max-age that is no number of seconds.
+    """
     given: dict[str, str] = {}
-    for part in header.split(","):
-        name, _, value = part.strip().partition("=")
-        given[name.lower()] = value.strip('"')
-    age = given.get("max-age")
-    if age is not None and not (age.isascii() and age.isdigit()):
-        told = f"'cache-control: max-age' takes whole seconds, not {age[:40]!r}"
-        raise GatewayError(Blame.CALLER, 400, told=told, param="cache-control", outcome="invalid")
+    for name, quoted, plain in _directive.findall(header):
+        given.setdefault(name.lower(), (quoted or plain).strip())
     return Control(
         no_store="no-store" in given,
         no_cache="no-cache" in given,
         only_if_cached="only-if-cached" in given,
-        max_age_s=None if age is None else min(int(age[:10]), LONGEST_S),
+        max_age_s=_seconds(given["max-age"]) if "max-age" in given else None,
     )
+
+
+def _seconds(age: str) -> int:
+    if not (age.isascii() and age.isdigit()):
+        told = f"'cache-control: max-age' is {age[:40]!r}; it takes whole seconds, such as max-age=60"
+        raise GatewayError(Blame.CALLER, 400, told=told, param="cache-control", code="invalid_term", outcome="invalid")
+    # Past ten digits it is more than any answer's age, and Python refuses to read thousands of them.
+    return min(int(age.lstrip("0")[:10] or "0"), LONGEST_S)
 
 
 class Freshness(StrEnum):
@@ -145,9 +157,11 @@ class CachedAnswer(msgspec.Struct, frozen=True):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What it is purged by."""
+        """What it is purged by. An answer at an effort is purged with its model too."""
+        plain, _, effort = self.model.rpartition("@")
+        models = (self.model, plain) if effort in EFFORTS else (self.model,)
         return (
-            ALL, f"route:{self.route}", f"team:{self.team}", f"model:{self.model}",
+            ALL, f"route:{self.route}", f"team:{self.team}", *(f"model:{name}" for name in models),
             *(f"tag:{name}={value}" for name, value in self.tags.items()),
         )  # fmt: skip
 

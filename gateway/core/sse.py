@@ -12,6 +12,7 @@ The rule a newcomer would break: `[DONE]` is never in the output. Whoever drives
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -160,6 +161,17 @@ class StreamScanner:
         if has_usage and self.complete:
             self.settled = True
         return not (self._drop_usage and has_usage and not chunk.choices)
+
+
+def payloads(events: bytes) -> Iterator[bytes]:
+    """The data of whole events, those without data left out. Raises ValueError when the last one is not whole."""
+    *whole, tail = _BOUNDARY.split(events) if b"\r" in events else events.split(b"\n\n")  # quicker, and as it mostly is
+    if tail.strip():
+        raise ValueError("an event that is not whole")
+    for event in whole:
+        payload = _payload(event)
+        if payload is not None:
+            yield payload
 
 
 def _payload(event: bytes) -> bytes | None:

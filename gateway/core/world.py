@@ -20,7 +20,8 @@ DEFAULT_ORGANISATION = "default"
 class Caller:
     """Who is asking. routes and jurisdictions limit the team; None means no limit of its own.
 
-    may_loosen: whether a request's headers may also make the terms of its route looser.
+    may_loosen: whether a request's headers may also make the terms of its route looser. cache_bypass: the keys whose
+    requests may go past the cache; None: every key.
     """
 
     team: str
@@ -29,6 +30,11 @@ class Caller:
     jurisdictions: frozenset[str] | None = None
     organisation: str = DEFAULT_ORGANISATION
     may_loosen: bool = False
+    cache_bypass: frozenset[str] | None = None
+
+    @property
+    def may_bypass_cache(self) -> bool:
+        return self.cache_bypass is None or self.key_id in self.cache_bypass
 
     def may_use(self, route: Route) -> bool:
         """A team limited to routes may not name models directly either."""

@@ -11,10 +11,12 @@ another one, at the whole amount that was held for it (`record_if_lost`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from gateway.core.candidate import Candidate
-from gateway.core.contracts import CachedAnswer, Target
+from gateway.core.contracts import Target
 from gateway.core.errors import GatewayError
 from gateway.core.market import Market
 from gateway.core.money import Nano
@@ -27,6 +29,7 @@ from gateway.core.savings import Baseline, baseline
 from gateway.core.world import Caller
 
 from .clock import instant, now_us, ticks_us
+from .plan import REVALIDATION, CachePlan
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -40,12 +43,18 @@ class Job(msgspec.Struct, frozen=True):
     decision: Decision
     market: Market
     cache: str
-    cache_key: str | None
+    cache_plan: CachePlan | None
     candidates_json: str
     drops_json: str
+    tags: Mapping[str, str] = {}
     tags_json: str = "{}"
     remembered: str = ""
     whole: bool = False  # a stream is delivered once it is complete
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the answer may be wanted for the cache."""
+        return self.cache_plan is not None and self.cache_plan.keep
 
 
 _NOT_BILLED = frozenset({"unreachable", "not_sent", "in_band_error"})
@@ -69,6 +78,7 @@ class Attempt:
         "first_us",
         "hold",
         "job",
+        "no_store",
         "number",
         "outcome",
         "output_cap",
@@ -99,6 +109,7 @@ class Attempt:
         self.usage_source = UsageSource.NONE
         self.service_tier: str | None = None
         self.finish_reason: str | None = None
+        self.no_store = False  # its provider forbids to keep the answer
         self.cost: Nano = candidate.expected_cost
         self.baseline: Baseline | None = None
         self.hold: Nano = NOTHING
@@ -200,7 +211,8 @@ class Attempt:
 
     def record(self) -> SpendRecord:
         job, route, usage = self.job, self.job.decision.route, self.usage
-        compared = self.baseline
+        # A call that only renews a kept answer has answered nobody: it costs, and nothing is saved by it.
+        compared = None if job.cache == REVALIDATION else self.baseline
         return SpendRecord(
             attempt_id=self.attempt_id,
             request_id=job.request_id,
@@ -249,26 +261,6 @@ class Attempt:
             prompt_bytes=job.request.prompt_bytes,
             decision=job.remembered if self.number == 1 else "",
         )
-
-
-def cached_record(job: Job, answer: CachedAnswer, target: Target, compared: Baseline) -> SpendRecord:
-    """The row of an answer that no provider was asked for: it consumed and cost nothing, its baseline is the saving."""
-    route = job.decision.route
-    duration = ticks_us() - job.began_us
-    return SpendRecord(
-        attempt_id=f"{job.request_id}.1", request_id=job.request_id, attempt=1, at_us=job.at_us,
-        route=route.name, policy=route.policy.name, kind=job.decision.kind,
-        team=job.caller.team, key_id=job.caller.key_id,
-        provider=target.provider.name, model=target.model.base, simulated=target.simulated, stream=job.request.stream,
-        cache="hit", state=State.SETTLED, outcome="cached", status=200, finish_reason=answer.finish_reason,
-        usage_source=UsageSource.CACHE, input_tokens=0, cached_input_tokens=0, cache_write_tokens=0, output_tokens=0,
-        reasoning_tokens=0, service_tier=None, price_id=None, expected_nano=Nano(0), cost_nano=Nano(0),
-        baseline_model=compared.model, baseline_price_id=compared.price_id, baseline_nano=compared.cost,
-        duration_us=duration, ttft_us=duration, candidates=job.candidates_json, drops=job.drops_json,
-        organisation=job.caller.organisation, end_user=job.request.end_user, tags=job.tags_json,
-        effort=target.model.effort or job.request.effort, prompt_bytes=job.request.prompt_bytes,
-        decision=job.remembered,
-    )  # fmt: skip
 
 
 def decision_json(decision: Decision) -> tuple[str, str]:

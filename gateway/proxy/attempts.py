@@ -33,7 +33,6 @@ from .attempt import NOTHING, Attempt, Job
 from .clock import chance, ticks_s
 from .exchange import Relay, fetch
 from .health import Health, set_aside
-from .keeper import Keeper
 from .metrics import Metrics
 from .moment import Conversations
 from .reply import Reply
@@ -51,6 +50,7 @@ class Asking:
 
     waiting: who may still be asked; tried: providers that have been; spared: the only candidate is one that is set
     aside, because all of them are; pauses: the next one is a retry, and waits a little.
+    answered: the attempt that answered; completion: its whole answer, where it may be wanted for the cache.
     """
 
     job: Job
@@ -67,6 +67,8 @@ class Asking:
     retries: int = 0
     spent: Nano = NOTHING
     relay: Relay | None = None
+    answered: Attempt | None = None
+    completion: bytes | None = None
 
     async def wind_up(self) -> None:
         """The client has its answer; read the rest of the provider's, outside of the request's own deadline."""
@@ -81,7 +83,6 @@ class Attempts:
         self,
         *,
         upstreams: Mapping[str, Upstream],
-        keeper: Keeper,
         booking: Booking,
         admissions: Admissions,
         health: Health,
@@ -89,7 +90,6 @@ class Attempts:
         conversations: Conversations,
     ) -> None:
         self._upstreams = upstreams
-        self._keeper = keeper
         self._booking = booking
         self._admissions = admissions
         self._health = health
@@ -114,6 +114,7 @@ class Attempts:
                 if attempt.status == 200:  # nothing is known of one that was cut off before
                     self._health.answered(attempt.candidate.model.base, attempt.began_s)
                 self._conversations.keep(job, attempt)
+                asking.answered = attempt
                 return
             except GatewayError as error:
                 attempt.failed(error)
@@ -244,7 +245,7 @@ class Attempts:
         reply = asking.reply
         answer = await fetch(attempt, upstream, reply, until=until, on_gone=lambda: _abandon(asking))
         if answer is not None:
-            self._keeper.keep(attempt, answer.body)
+            asking.completion = answer.body
         if answer is None or reply.gone:
             attempt.outcome = "aborted"  # whether it was read to its end or cut off
             return
@@ -254,7 +255,7 @@ class Attempts:
 
     async def _stream(self, asking: Asking, attempt: Attempt, upstream: Upstream, until: float) -> None:
         job, reply = attempt.job, asking.reply
-        relay = Relay(attempt, reply, keep=job.cache_key is not None, whole=job.whole)
+        relay = Relay(attempt, reply, keep=job.keeps, whole=job.whole)
         first_by = min(asyncio.get_running_loop().time() + job.decision.route.timeouts.first_token, until)
         await relay.run(
             upstream,
@@ -266,15 +267,14 @@ class Attempts:
         if reply.gone:
             attempt.outcome = "aborted"
         elif relay.kept is not None:
-            await self._deliver(attempt, reply, relay, b"".join(relay.kept))
+            await self._deliver(asking, attempt, relay, b"".join(relay.kept))
         await reply.end_stream(headers.trailer(attempt) + DONE)
 
-    async def _deliver(self, attempt: Attempt, reply: Reply, relay: Relay, events: bytes) -> None:
-        """What was kept of a stream that is complete: into the cache, and to a client that has waited for all of it."""
-        if attempt.job.cache_key is not None:
-            joined = join_stream(events, relay.usage_raw)
-            if joined is not None:
-                self._keeper.keep(attempt, joined)
+    async def _deliver(self, asking: Asking, attempt: Attempt, relay: Relay, events: bytes) -> None:
+        """What was kept of a stream that is complete: for the cache, and to a client that has waited for all of it."""
+        reply = asking.reply
+        if attempt.job.keeps:
+            asking.completion = join_stream(events, relay.usage_raw)
         if attempt.job.whole:
             await reply.stop_keep_alive()
             reply.headers += headers.of_attempt(attempt)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.core.contracts import Target, Upstream
+from gateway.core.caching import AS_EVER, read_control
+from gateway.core.contracts import Cache, Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.market import Market
 from gateway.core.question import Question, answer
@@ -34,29 +35,19 @@ from .attempt import Job, decision_json
 from .attempts import Asking, Attempts
 from .clock import new_id, now_us, ticks_us
 from .door import LiveKeys, authenticate, read_body, tags_of, terms_given
-from .faults import over_time
+from .faults import over_time, where
 from .health import Health, set_aside
-from .keeper import Keeper, replay
+from .keeper import Keeper
+from .live import Live
+from .memo import Memo, asks_nothing, repeat
 from .metrics import Metrics
 from .moment import Moment
-from .reply import Receive, Reply, Scope, Send
+from .plan import CachePlan, Planner
+from .reply import Receive, Reply, Scope, Send, header
 from .settle import Booking, Settler
+from .sharing import Sharing
 
 log = logging.getLogger("gateway.chat")
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """The configuration in force and where each model's requests go, swapped in by one reference."""
-
-    world: World
-    targets: Mapping[str, Target]
-    simulated: bool
-
-    @property
-    def version(self) -> str:
-        """What a cached answer is valid under. Simulated answers never meet real ones."""
-        return f"{self.world.version}{'-simulated' if self.simulated else ''}"
 
 
 @dataclass(slots=True)
@@ -65,7 +56,8 @@ class Parts:
 
     live: Live
     upstreams: Mapping[str, Upstream]
-    keeper: Keeper
+    cache: Cache
+    secret: bytes
     settler: Settler
     booking: Booking
     admissions: Admissions
@@ -81,9 +73,13 @@ class ChatEndpoint:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._attempts = Attempts(
-            upstreams=parts.upstreams, keeper=parts.keeper, booking=parts.booking, admissions=parts.admissions,
+            upstreams=parts.upstreams, booking=parts.booking, admissions=parts.admissions,
             health=parts.health, metrics=parts.metrics, conversations=parts.moment.conversations,
         )  # fmt: skip
+        self._planner = Planner(parts.secret)
+        keeper = Keeper(parts.cache, parts.metrics.unkept)
+        self.sharing = Sharing(parts.cache, keeper, parts.booking, self._ask)
+        self._memo = Memo()
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,47 +94,53 @@ class ChatEndpoint:
         except TimeoutError:
             await self._refuse(request_id, reply, over_time())
         except Exception as exc:  # noqa: BLE001 - the last guard: answered and logged, never swallowed
-            log.error("request %s failed inside the gateway: %s", request_id, _where(exc))
+            log.error("request %s failed inside the gateway: %s", request_id, where(exc))
             fault = GatewayError(Blame.GATEWAY, 500, told="the gateway failed; its log has this request's id")
             await self._refuse(request_id, reply, fault)
         finally:
             self.in_flight -= 1
             await reply.stop_watching()
 
+    async def close(self) -> None:
+        """Wait for the calls that nobody's request is open for any more."""
+        await self.sharing.close(self._parts.live.world.server.drain_s)
+
     async def _handle(self, arrival: _Arrival, reply: Reply) -> None:
         live = self._parts.live  # one configuration for the whole request, whatever is swapped in meanwhile
-        job = await self._accept(arrival, live)
-        reply.headers += headers.of_decision(job.decision.route, job.request_id)
-        asking = None
-        try:
-            async with asyncio.timeout(job.decision.route.timeouts.total) as deadline:
-                if await self._replayed(job, live, reply):
-                    return
-                if not job.decision.candidates:
-                    raise self._refusal(job)
-                asking = Asking(job, live.world, live.targets, reply, deadline, deque(job.decision.candidates))
-                await self._attempts.run(asking)
-        finally:
-            if asking is not None:
-                await asking.wind_up()
-
-    async def _replayed(self, job: Job, live: Live, reply: Reply) -> bool:
-        kept = await self._parts.keeper.find(job)
-        target = None if kept is None else live.targets.get(kept.model)
-        if kept is None or target is None:
-            return False
-        return await replay(job, kept, target, reply, self._parts.booking)
-
-    async def _accept(self, arrival: _Arrival, live: Live) -> Job:
-        """From bytes to a decided job. Raises GatewayError for everything that is refused early."""
-        world = live.world
-        caller = authenticate(arrival.scope, world, self._parts.keys)
-        settings = world.server
+        caller = authenticate(arrival.scope, live.world, self._parts.keys)
+        settings = live.world.server
         self._refuse_overload(settings.max_concurrency)
         body = await read_body(
             arrival.scope, arrival.receive, limit=settings.max_body_bytes, deadline_s=settings.body_timeout_s
         )
         at_us = now_us()  # the prices of now, not of when a slow client began to send
+        known = self._memo.find(caller, body, live, at_us)
+        if known is not None and asks_nothing(arrival.scope):
+            await repeat(known, arrival.request_id, arrival.began_us, at_us, reply, self._parts.booking)
+            return
+        job = await self._decided(arrival, live, caller, body, at_us)
+        reply.headers += headers.of_decision(job.decision.route, job.request_id)
+        if job.cache_plan is None:
+            asking = await self._ask(job, live, reply)
+            await asking.wind_up()
+            return
+        async with asyncio.timeout(job.decision.route.timeouts.total):
+            replayed = await self.sharing.serve(job, live, reply)
+        if replayed is not None and asks_nothing(arrival.scope):
+            self._memo.keep(job, replayed.kept, live, replayed.record, body)
+
+    async def _ask(self, job: Job, live: Live, reply: Reply) -> Asking:
+        """Have the job answered into this reply. Whoever asks winds it up. Raises GatewayError, TimeoutError."""
+        if not job.decision.candidates:
+            raise self._refusal(job)
+        async with asyncio.timeout(job.decision.route.timeouts.total) as deadline:
+            asking = Asking(job, live.world, live.targets, reply, deadline, deque(job.decision.candidates))
+            await self._attempts.run(asking)
+        return asking
+
+    async def _decided(self, arrival: _Arrival, live: Live, caller: Caller, body: bytes, at_us: int) -> Job:
+        """From bytes to a decided job. Raises GatewayError for everything that is refused early."""
+        world = live.world
         question = await self.question(arrival.scope, parse_chat(body), caller, world, at_us)
         decision = answer(question, world)
         if not decision.candidates and question.signals.unhealthy:
@@ -146,7 +148,7 @@ class ChatEndpoint:
             decision = answer(question, world)
         request, route = question.request, decision.route
         candidates_json, drops_json = decision_json(decision)
-        key = self._parts.keeper.key(question, route, live.version)
+        plan = None if route.cache is None else self._plan(arrival.scope, request, caller, decision, live)
         return Job(
             request_id=arrival.request_id,
             at_us=at_us,
@@ -155,14 +157,20 @@ class ChatEndpoint:
             request=request,
             decision=decision,
             market=world.market,
-            cache="off" if key is None else "miss",
-            cache_key=key,
+            cache="off" if plan is None else plan.word,
+            cache_plan=plan,
             candidates_json=candidates_json,
             drops_json=drops_json,
+            tags=question.tags,
             tags_json=tags_json(question.tags),
             remembered=remember(question, decision, world.version),
             whole=request.stream and route.delivery is Delivery.WHOLE,
         )
+
+    def _plan(self, scope: Scope, request: ChatRequest, caller: Caller, decision: Decision, live: Live) -> CachePlan:
+        asked = header(scope, b"cache-control")
+        control = AS_EVER if asked is None else read_control(asked.decode("latin-1"))
+        return self._planner.plan(request, caller, decision, live, control)
 
     async def question(self, scope: Scope, request: ChatRequest, caller: Caller, world: World, at_us: int) -> Question:
         """Raises GatewayError for a route that is none, and for terms that cannot be had."""
@@ -223,7 +231,7 @@ class _Arrival(msgspec.Struct, frozen=True):
 
 REJECTED = frozenset(
     {"invalid", "unauthorised", "refused", "overloaded", "too_large", "slow_request", "unknown_model", "client_left",
-     "over_budget", "over_limit", "accounts_away", "keys_away"}
+     "over_budget", "over_limit", "accounts_away", "keys_away", "not_cached"}
 )  # fmt: skip
 """Outcomes that are counted in gateway_rejected_total and not logged one by one."""
 
@@ -243,12 +251,3 @@ def find_route(world: World, caller: Caller, name: str) -> Route:
             Blame.CALLER, 403, told=told, param="model", code="route_not_allowed", outcome="unauthorised"
         )
     return route
-
-
-def _where(exc: BaseException) -> str:
-    """The kind and place of an exception, without its text, which might hold a prompt."""
-    trace = exc.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = "" if trace is None else f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-    return f"{type(exc).__name__}{place}"

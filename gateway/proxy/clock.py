@@ -35,6 +35,8 @@ def new_id(at_us: int) -> str:
 def chance() -> float:
     """From 0 to 1: for pauses that must not end together."""
     return random.random()  # noqa: S311 - it spreads, and keeps no secret
+
+
 def made_within(id: str, seconds: float) -> bool:
     """Whether an id of `new_id` was made so short a time ago, by what it says itself."""
     try:

@@ -37,6 +37,8 @@ async def dispatch(attempt: Attempt, upstream: Upstream) -> Exchange:
     exchange = await upstream.send(target, body, attempt_id=attempt.attempt_id, timeouts=timeouts)
     attempt.status = exchange.status
     if exchange.status == 200:
+        if attempt.job.keeps:
+            attempt.no_store = "no-store" in exchange.headers.get("cache-control", "")
         return exchange
     try:
         refused = await exchange.read()

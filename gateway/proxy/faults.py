@@ -62,3 +62,23 @@ def client_stalled() -> GatewayError:
 def over_time() -> GatewayError:
     told = "the request took longer than its route allows (timeouts.total_s in routes.yaml)"
     return GatewayError(Blame.GATEWAY, 504, told=told, outcome="timeout")
+
+
+def not_cached(reason: str) -> GatewayError:
+    why = f" ({reason})" if reason else ""
+    told = f"no kept answer may be replayed for this request{why}, and 'only-if-cached' asks for nothing else"
+    return GatewayError(Blame.CALLER, 504, told=told, code="not_cached", param="cache-control", outcome="not_cached")
+
+
+def call_lost() -> GatewayError:
+    told = "the call behind this stream was lost, and its answer could not be had again; ask once more"
+    return GatewayError(Blame.GATEWAY, 502, told=told, code="call_lost", outcome="call_lost")
+
+
+def where(exc: BaseException | None) -> str:
+    """The kind and place of an exception, without its text, which might hold a prompt."""
+    trace = None if exc is None else exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    return f"{type(exc).__name__}{place}"

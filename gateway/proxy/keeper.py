@@ -1,74 +1,69 @@
-"""The response cache as one request uses it: look up, replay in the delivery asked for, keep a whole answer."""
+"""Kept answers on their way in and out: may this one be replayed for this request, and may that one be kept."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-import msgspec
-
-from gateway.core.cachekey import cache_key, may_keep
-from gateway.core.contracts import Cache, CachedAnswer, Target
-from gateway.core.question import Question
+from gateway.core.cachekey import not_kept_as
+from gateway.core.caching import CachedAnswer
+from gateway.core.contracts import Cache
 from gateway.core.records import UsageSource
-from gateway.core.replay import cut_stream
-from gateway.core.route import Route
-from gateway.core.savings import baseline
-from gateway.core.sse import DONE
 
-from . import headers
-from .attempt import Attempt, Job, cached_record
-from .clock import now_us
-from .reply import Reply
-from .settle import Booking
+from .attempt import Attempt, Job
+from .clock import chance, now_us
+from .health import set_aside
+from .live import Live
+from .plan import CachePlan
 
 PUTS_AT_ONCE = 256
 """Answers on their way into the cache at once; beyond it an answer is served and not kept."""
 
+_US = 1_000_000
+
 
 class Keeper:
-    """Owns the writes that go on beside a reply; `close` waits for them."""
+    """Owns the writes that go on beside replies; `close` waits for them. unkept: told why an answer is not kept."""
 
-    def __init__(self, cache: Cache, secret: bytes) -> None:
+    def __init__(self, cache: Cache, unkept: Callable[[str], None]) -> None:
         self._cache = cache
-        self._secret = secret
+        self._unkept = unkept
         self._puts: set[asyncio.Task[None]] = set()
 
-    def key(self, question: Question, route: Route, version: str) -> str | None:
-        """None when the route keeps no answers. Under other terms another model may have to answer."""
-        if route.cache is None:
+    def to_keep(self, attempt: Attempt, body: bytes | None, plan: CachePlan, epoch: int) -> CachedAnswer | None:
+        """What is kept of an answer; None when it must not be. epoch: as `look` told it, 0 when nobody knows."""
+        if not plan.keep:
             return None
-        terms = msgspec.json.encode(question.terms).decode()
-        return cache_key(
-            self._secret, team=question.caller.team, route=route.name, version=f"{version} {terms}",
-            request=question.request,
-        )  # fmt: skip
-
-    async def find(self, job: Job) -> CachedAnswer | None:
-        """A kept answer for this request. The team is checked again in the value itself."""
-        if job.cache_key is None:
+        reason = _not_kept(attempt, body, plan, epoch)
+        if reason or body is None:
+            self._unkept(reason or "unreadable")
             return None
-        kept = await self._cache.get(job.cache_key)
-        return kept if kept is not None and kept.team == job.caller.team else None
-
-    def keep(self, attempt: Attempt, body: bytes) -> None:
-        """Put a whole answer into the cache, beside the request, not before its reply."""
-        job, rule = attempt.job, attempt.job.decision.route.cache
-        if job.cache_key is None or rule is None or len(self._puts) >= PUTS_AT_ONCE:
-            return
-        if attempt.usage_source is not UsageSource.PROVIDER:
-            return  # an estimate must not turn into savings that look settled
-        if not may_keep(n=job.request.n, finish_reason=attempt.finish_reason, size=len(body), max_bytes=rule.max_bytes):
-            return
-        answer = CachedAnswer(
+        rule, job = plan.rule, attempt.job
+        kept_at = now_us()
+        fresh_until = kept_at + rule.ttl_s * _US - int(chance() * rule.jitter_percent / 100 * rule.ttl_s * _US)
+        return CachedAnswer(
+            scope=plan.scope,
+            route=job.decision.route.name,
             team=job.caller.team,
-            model=attempt.target.model.id,
+            tags=job.tags,
+            model=attempt.candidate.model.id,
             body=body,
             usage=attempt.usage,
             service_tier=attempt.service_tier,
             finish_reason=attempt.finish_reason,
-            kept_at_us=now_us(),
+            epoch=epoch,
+            kept_at_us=kept_at,
+            fresh_until_us=fresh_until,
+            revalidate_until_us=fresh_until + rule.stale_while_revalidate_s * _US,
+            fallback_until_us=fresh_until + rule.stale_if_error_s * _US,
         )
-        task = asyncio.create_task(self._cache.put(job.cache_key, answer, rule.ttl_s), name="cache-put")
+
+    def put(self, key: str, answer: CachedAnswer) -> None:
+        """Beside the request, not before its reply."""
+        if len(self._puts) >= PUTS_AT_ONCE:
+            self._unkept("busy")
+            return
+        task = asyncio.create_task(self._cache.put(key, answer), name="cache-put")
         self._puts.add(task)
         task.add_done_callback(self._puts.discard)
 
@@ -77,24 +72,31 @@ class Keeper:
             await asyncio.wait(self._puts, timeout=5.0)
 
 
-async def replay(job: Job, kept: CachedAnswer, target: Target, reply: Reply, booking: Booking) -> bool:
-    """Answer from the cache. False when the kept answer's model has no price now, so its saving is unknown."""
-    own = job.market.prices.at(kept.model, job.decision.now)
-    if own is None:
-        return False
-    compared = baseline(job.decision.route.baseline, own, kept.usage, job.market, job.decision.now)
-    record = cached_record(job, kept, target, compared)
-    age_s = max(job.at_us - kept.kept_at_us, 0) // 1_000_000
-    reply.headers += headers.of_target(target, cache="hit", attempts=0)
-    reply.headers += headers.of_money(cost=0, saved=record.saved_nano)
-    reply.headers.append((b"age", str(age_s).encode()))
-    try:
-        if job.request.stream:
-            await reply.start_stream()
-            await reply.write(cut_stream(kept.body, include_usage=job.request.include_usage))
-            await reply.end_stream(DONE)
-        else:
-            await reply.whole(200, kept.body)
-    finally:
-        booking.book(record, None, final=True)
-    return True
+def _not_kept(attempt: Attempt, body: bytes | None, plan: CachePlan, epoch: int) -> str:
+    if body is None:
+        return "unreadable"
+    if epoch == 0:
+        return "away"
+    if attempt.no_store:
+        return "no_store"
+    if attempt.usage_source is not UsageSource.PROVIDER:
+        return "estimated"  # it must not turn into savings that look settled
+    if all(attempt.candidate.model.id != one.model.id for one in attempt.job.decision.candidates):
+        return "stepped_down"  # by another route's rules, which are not those in the key
+    return not_kept_as(plan.rule, attempt.job.request, body)
+
+
+def not_replayed(kept: CachedAnswer, job: Job, plan: CachePlan, live: Live, at_us: int) -> str:
+    """Why a kept answer is not one for this request; "" when it is.
+
+    Its model must be one that may answer now. One that is set aside for its health may: nobody has to ask it.
+    """
+    if plan.oldest_s is not None and kept.age_s(at_us) > plan.oldest_s:
+        return "too_old"
+    decision, market = job.decision, live.world.market
+    model = market.models.get(kept.model)
+    if model is None or kept.model not in live.targets or market.prices.at(kept.model, decision.now) is None:
+        return "model_not_allowed"
+    if any(kept.model == one.model.id for one in decision.candidates):
+        return ""
+    return "" if model.base in set_aside(decision, market) else "model_not_allowed"

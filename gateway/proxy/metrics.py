@@ -18,7 +18,7 @@ from gateway.core.market import Market
 from gateway.core.money import usd, usd_per_million
 from gateway.core.pricing import Rates
 
-from .counts import DURATION_US, OVERHEAD_US, TTFT_US, Counts, Series
+from .counts import DURATION_US, HOW, OVERHEAD_US, TTFT_US, Counts, Series, add_words
 from .page import Page, escape, model_labels, team_labels
 from .reports import Number, Report
 
@@ -30,12 +30,12 @@ _Labelled = list[tuple[str, Series]]
 _BY_WORD: tuple[tuple[str, str, str, Callable[[Series], Mapping[str, int]]], ...] = (
     (
         "gateway_requests_total", "outcome",
-        "Finished requests by how they ended; 'ok', 'aborted' and 'cached' were answered.",
+        "Finished requests by how they ended; 'ok', 'aborted' and 'cached' were answered. No revalidations.",
         lambda series: series.requests,
     ),
     (
         "gateway_attempts_total", "outcome",
-        "Finished attempts, of which a request has one or more; 'cached' ones asked no provider.",
+        "Finished attempts, of which a request has one or more, a revalidation too; 'cached' ones asked no provider.",
         lambda series: series.attempts,
     ),
     (
@@ -63,7 +63,7 @@ _MONEY: tuple[tuple[str, str, Callable[[Series], int]], ...] = (
     ),
     (
         "gateway_cached_baseline_usd_total",
-        "The part of the baseline that cache hits answered; they cost nothing, so it is what the cache saved.",
+        "The part of the baseline that the response cache answered; it costs nothing, so it is what the cache saved.",
         lambda series: series.cached_baseline_nano,
     ),
 )
@@ -78,7 +78,14 @@ _TOTALS = (
     ("gateway_ledger_failures_total", "Writes that the ledger refused."),
     ("gateway_learning_failures_total", "Rounds in which what was learned could not be shared."),
     ("gateway_store_errors_total", "Errors of the cache's store."),
+    ("gateway_cache_unreadable_total", "Kept answers that could not be opened; they are deleted."),
 )
+_STORE = (
+    ("gateway_cache_store_evictions_total", "counter", "Keys that the store has evicted for want of memory."),
+    ("gateway_cache_store_used_bytes", "gauge", "Memory that the store uses, for whatever is kept there."),
+    ("gateway_cache_store_max_bytes", "gauge", "Memory that the store may use; 0: as much as there is."),
+)
+"""Of the one store that all workers share: never summed. Without a value while nobody knows."""
 
 
 def _zero() -> int:
@@ -91,6 +98,7 @@ class Metrics:
 
     healthy: (provider, model, may it be used) of every model; see `provider_health`.
     prices: (provider, model, rates in force now); see `prices_in_force`.
+    cache_store: what is known of the store, by the names of _STORE.
     config: the version of the configuration in force. reloads: how many, by their result. The rest are the current
     counts of what they are named after.
     """
@@ -108,6 +116,8 @@ class Metrics:
         ledger_pending: Callable[[], int] = _zero,
         ledger_failures: Callable[[], int] = _zero,
         store_errors: Callable[[], int] = _zero,
+        cache_unreadable: Callable[[], int] = _zero,
+        cache_store: Callable[[], Mapping[str, int]] = dict,
         learning_pending: Callable[[], int] = _zero,
         learning_failures: Callable[[], int] = _zero,
         in_flight: Callable[[], int] = _zero,
@@ -120,6 +130,8 @@ class Metrics:
         self.ledger_pending = ledger_pending
         self.ledger_failures = ledger_failures
         self.store_errors = store_errors
+        self.cache_unreadable = cache_unreadable
+        self.cache_store = cache_store
         self.learning_pending = learning_pending
         self.learning_failures = learning_failures
         self.in_flight = in_flight
@@ -128,6 +140,9 @@ class Metrics:
         self.record = self.counts.record
         self.overhead = self.counts.overhead
         self.rejected = self.counts.reject
+        self.unkept = self.counts.not_kept
+        self.kept = self.counts.kept
+        self.replayed = self.counts.replayed
         self._process = ProcessCollector(registry=None)
 
     def report(self) -> Report:
@@ -136,6 +151,7 @@ class Metrics:
             "gateway_ledger_failures_total": self.ledger_failures(),
             "gateway_learning_failures_total": self.learning_failures(),
             "gateway_store_errors_total": self.store_errors(),
+            "gateway_cache_unreadable_total": self.cache_unreadable(),
         }
         levels: dict[str, Number] = {
             "gateway_ledger_pending_rows": self.ledger_pending(),
@@ -152,7 +168,7 @@ class Metrics:
         """The whole page in Prometheus' text format 0.0.4, of type `content_type`.
 
         others: the sum over the other workers, to which this worker adds itself; None when there are none. Health,
-        prices and the configuration are this worker's own; reloads are those of all.
+        prices, the store and the configuration are as this worker knows them; reloads are those of all.
         """
         whole = self.report()
         if others is not None:
@@ -183,6 +199,11 @@ class Metrics:
             prices = (rates.input, rates.cached_input, rates.cache_write, rates.output, rates.reasoning)
             for token_class, pico in zip(CLASSES, prices, strict=True):
                 page.sample(name, f'{labels},class="{token_class}"', usd_per_million(pico))
+        known = self.cache_store()
+        for name, kind, told in _STORE:
+            page.family(name, kind, told)
+            if name in known:
+                page.plain(name, known[name])
         page.family("gateway_build_info", "gauge", "Always 1: the version of the program and of its configuration.")
         page.sample("gateway_build_info", f'version="{escape(self.version)}",config="{escape(self.config())}"', "1")
         page.family("gateway_config_reloads_total", "counter", "Reloads of the configuration, by their result.")
@@ -224,28 +245,43 @@ def _money(page: Page, labelled: _Labelled) -> None:
             page.sample(name, labels, usd(nano(series)))
 
 
+_CacheKey = tuple[str, str, bool]
+"""route, team, simulated: no provider was asked, or it does not matter which."""
+
+
 def _cache(page: Page, counts: Counts) -> None:
-    hits: dict[tuple[str, str, bool], int] = {}
-    misses: dict[tuple[str, str, bool], int] = {}
+    hits: dict[_CacheKey, dict[str, int]] = {}
+    misses: dict[_CacheKey, int] = {}
+    bypasses: dict[_CacheKey, int] = {}
     for (_, _, route, team, simulated), series in counts.series.items():
-        key = (route, team, simulated)
-        hits[key] = hits.get(key, 0) + series.hits
-        misses[key] = misses.get(key, 0) + series.misses
-    page.family("gateway_cache_hits_total", "counter", "Requests answered from the response cache.")
-    for key, count in hits.items():
-        page.sample("gateway_cache_hits_total", team_labels(*key), str(count))
-    page.family("gateway_cache_misses_total", "counter", "Requests that the response cache could not answer.")
-    for key, count in misses.items():
-        page.sample("gateway_cache_misses_total", team_labels(*key), str(count))
+        of = (route, team, simulated)
+        add_words(hits.setdefault(of, {}), series.hits)
+        misses[of] = misses.get(of, 0) + series.misses
+        bypasses[of] = bypasses.get(of, 0) + series.bypasses
+    page.family("gateway_cache_hits_total", "counter", "Requests that the response cache answered, and how.")
+    for of, by_how in hits.items():
+        page.by("gateway_cache_hits_total", team_labels(*of), "how", dict.fromkeys(HOW.values(), 0) | by_how)
+    for name, told, found in (
+        ("gateway_cache_misses_total", "Requests that the response cache could not answer.", misses),
+        ("gateway_cache_bypasses_total", "Requests for which nothing was looked up in the response cache.", bypasses),
+    ):
+        page.family(name, "counter", told)
+        for of, count in found.items():
+            page.sample(name, team_labels(*of), str(count))
+    page.family("gateway_cache_unkept_total", "counter", "Answers that were served and not kept, though they might be.")
+    page.by("gateway_cache_unkept_total", "", "reason", counts.unkept)
+    page.family("gateway_cache_bytes_total", "counter", "Bytes of answers, as they are before they are compressed.")
+    sizes = {"kept": counts.kept_bytes, "replayed": counts.replayed_bytes}
+    page.by("gateway_cache_bytes_total", "", "direction", sizes)
 
 
 def _latencies(page: Page, labelled: _Labelled, counts: Counts) -> None:
     name = "gateway_request_duration_seconds"
-    page.family(name, "histogram", "From dispatch to end of the attempt that ended its request; no cache hits.")
+    page.family(name, "histogram", "From dispatch to end of the attempt that ended its request; nothing cached.")
     for labels, series in labelled:
         page.histogram(name, labels, DURATION_US, series.durations, series.duration_us)
     name = "gateway_time_to_first_token_seconds"
-    page.family(name, "histogram", "From dispatch to first content of the attempt that answered; no cache hits.")
+    page.family(name, "histogram", "From dispatch to first content of the attempt that answered; nothing cached.")
     for labels, series in labelled:
         page.histogram(name, labels, TTFT_US, series.ttfts, series.ttft_us)
     name = "gateway_overhead_seconds"

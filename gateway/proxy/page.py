@@ -23,6 +23,10 @@ class Page:
 
     def one(self, name: str, kind: str, told: str, value: int | float) -> None:
         self.family(name, kind, told)
+        self.plain(name, value)
+
+    def plain(self, name: str, value: int | float) -> None:
+        """A sample without labels."""
         self._lines.append(f"{name} {value!r}\n")
 
     def by(self, name: str, labels: str, label: str, counts: Mapping[str, int]) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Engine, Row, select
 
+from .audit import append_audit
 from .ledger import transaction
-from .table import AUDIT, KEYS, KEYS_VERSION, storable
+from .table import KEYS, KEYS_VERSION, storable
 
 US_PER_S = 1_000_000
-AUDIT_AT_MOST = 1000
 
 _TAKE_TURNS = (
     f"INSERT INTO {KEYS_VERSION.name} (one, version) VALUES (true, 1)"  # noqa: S608
@@ -44,16 +44,6 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     def opens(self, now_us: int) -> bool:
         """Whether it lets somebody in at this moment."""
         return self.revoked_at_us is None and (self.expires_at_us is None or now_us < self.expires_at_us)
-
-
-class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did what to which key, and when. detail: a JSON object."""
-
-    at_us: int
-    actor: str
-    action: str
-    subject: str
-    detail: str
 
 
 def create_key(
@@ -81,7 +71,7 @@ def create_key(
     with transaction(engine) as connection:
         connection.exec_driver_sql(_TAKE_TURNS)
         _add(connection, key)
-        _note(connection, now_us, actor, "create", key.id, team=key.team, organisation=key.organisation)
+        append_audit(connection, now_us, actor, "create", key.id, team=key.team, organisation=key.organisation)
     return key
 
 
@@ -91,7 +81,7 @@ def revoke_key(engine: Engine, id: str, *, actor: str, now_us: int) -> ApiKey:
         connection.exec_driver_sql(_TAKE_TURNS)
         key = _standing(connection, id)
         connection.execute(KEYS.update().where(KEYS.c.id == key.id).values(revoked_at_us=now_us))
-        _note(connection, now_us, actor, "revoke", key.id)
+        append_audit(connection, now_us, actor, "revoke", key.id)
     return msgspec.structs.replace(key, revoked_at_us=now_us)
 
 
@@ -115,7 +105,7 @@ def rotate_key(engine: Engine, id: str, *, digest: str, grace_s: int, actor: str
         ends_us = now_us + grace_s * US_PER_S
         if old.expires_at_us is None or ends_us < old.expires_at_us:
             connection.execute(KEYS.update().where(KEYS.c.id == old.id).values(expires_at_us=ends_us))
-        _note(connection, now_us, actor, "rotate", old.id, to=new.id, grace_s=grace_s)
+        append_audit(connection, now_us, actor, "rotate", old.id, to=new.id, grace_s=grace_s)
     return new
 
 
@@ -137,16 +127,6 @@ def changed_since(engine: Engine, version: int) -> tuple[int, list[ApiKey]] | No
         now = _version(connection)
         # Read after the version: keys that are newer than it come once more with the next one.
         return None if now == version else (now, _all(connection))
-
-
-def audit_log(engine: Engine, *, limit: int = 100, subject: str | None = None) -> list[AuditEntry]:
-    """The newest entries, newest first, at most AUDIT_AT_MOST; of one key when `subject` names its id."""
-    columns = [AUDIT.c[name] for name in AuditEntry.__struct_fields__]
-    query = select(*columns).order_by(AUDIT.c.id.desc()).limit(max(0, min(limit, AUDIT_AT_MOST)))
-    if subject is not None:
-        query = query.where(AUDIT.c.subject == storable(subject))
-    with transaction(engine) as connection:
-        return [AuditEntry(**row._mapping) for row in connection.execute(query)]
 
 
 def _digest(text: str) -> str:
@@ -179,13 +159,6 @@ def _next_id(connection: Connection, old: ApiKey) -> str:
     same = re.compile(re.escape(family) + r"\.(\d+)")
     found = (same.fullmatch(id) for id in connection.execute(select(KEYS.c.id)).scalars())
     return f"{family}.{max([1, *(int(match[1]) for match in found if match)]) + 1}"
-
-
-def _note(connection: Connection, at_us: int, actor: str, action: str, subject: str, **detail: str | int) -> None:
-    text = msgspec.json.encode(detail).decode()
-    connection.execute(
-        AUDIT.insert().values(at_us=at_us, actor=storable(actor), action=action, subject=subject, detail=text)
-    )
 
 
 def _version(connection: Connection) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio.connection import ConnectionPool, parse_url
@@ -82,6 +82,19 @@ class RedisLink:
                 return [await _reply(connection) for _ in commands]
             finally:
                 await self._pool.release(connection)  # does not wait: nobody keeps the pool's lock across an await
+
+    async def carry(self, commands: Sequence[bytes], heard: Callable[[int, Reply | ResponseError], None]) -> None:
+        """The same, but each reply is told as it arrives, by its command's number. Whoever asks brings the deadline."""
+        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py has no types here
+        try:
+            await connection.send_packed_command(commands)
+            for number in range(len(commands)):
+                heard(number, await _reply(connection))
+        except BaseException:
+            await connection.disconnect(nowait=True)  # replies that are still to come must not meet another caller
+            raise
+        finally:
+            await self._pool.release(connection)
 
     async def close(self) -> None:
         """Close all connections. Whatever still uses one fails."""

@@ -15,7 +15,8 @@ from gateway.config import Teams
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.world import key_digest
 from gateway.keyring import Keyring
-from gateway.stores.keys import audit_log, list_keys
+from gateway.stores.audit import audit_log
+from gateway.stores.keys import list_keys
 from gateway.stores.ledger import SqlLedger, open_engine
 
 TEAMS = Teams({"search": "acme", "research": "default"}, frozenset({"filed"}))

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.core.world import key_digest
-from gateway.stores.keys import audit_log, list_keys
+from gateway.stores.audit import audit_log
+from gateway.stores.keys import list_keys
 from gateway.stores.ledger import open_engine, sqlite_url
 from tests.running import ROOT, RunningGateway
 from tests.stores.services import postgres_cluster, postgres_url

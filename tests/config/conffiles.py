@@ -39,7 +39,16 @@ routes:
     jurisdictions: [US]
     max_cost_usd: "0.05"
     expected_output_tokens: 300
-    cache: {ttl_s: 60, max_kib: 2}
+    cache:
+      ttl_s: 60
+      max_kib: 2
+      scope: key
+      jitter_percent: 0
+      stale_while_revalidate_s: 30
+      stale_if_error_s: 600
+      sampled: true
+      coalesce: false
+      semantic: {model: openai/small, threshold: 0.9}
     timeouts: {total_s: 50}
     max_attempts: 2
     max_output_tokens: 500
@@ -71,8 +80,9 @@ teams:
     routes: [auto, direct]
     jurisdictions: [US]
     overrides: any
+    cache_bypass: [research-batch, made-later]
   open: {keys: [{id: open-app, env: OPEN_KEY}], organisation: guests}
-  later: {routes: [plain]}
+  later: {routes: [plain], cache_bypass: none}
 budgets:
   research-month: {team: research, usd: "500", window: month}
   per-key-day: {each: key, usd: 20.5, window: day, mode: soft}

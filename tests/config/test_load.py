@@ -1,6 +1,7 @@
 """What a good routes.yaml becomes: the world, the modes of providers, the names models answer to."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,9 +10,10 @@ from conffiles import BOOK, FULL, KEYS, MINIMAL, NOW, loaded
 
 from gateway.config import ConfigError, load, load_teams, teams_of
 from gateway.core.budget import Rules
+from gateway.core.caching import CacheRule, Scope, SemanticRule
 from gateway.core.catalog import Capability, Provider
 from gateway.core.pricing import Usage
-from gateway.core.route import CacheRule, Delivery, FloorMeaning, Timeouts
+from gateway.core.route import Delivery, FloorMeaning, Timeouts
 from gateway.core.world import KEYLESS_TEAM, Caller, ServerSettings, key_digest
 from gateway.kinds.shipped import SHIPPED, kind_names
 from gateway.policies import POLICIES
@@ -33,7 +35,17 @@ def test_a_route_is_what_its_keys_say(full):
     assert route.jurisdictions == {"US"}
     assert route.max_cost_nano == 50_000_000
     assert route.expected_output_tokens == 300
-    assert route.cache == CacheRule(60, 2048)
+    assert route.cache == CacheRule(
+        ttl_s=60,
+        max_bytes=2048,
+        scope=Scope.KEY,
+        jitter_percent=0,
+        stale_while_revalidate_s=30,
+        stale_if_error_s=600,
+        sampled=True,
+        coalesce=False,
+        semantic=SemanticRule("openai/small", 0.9),
+    )
     assert route.timeouts == Timeouts(connect=1, first_token=20, between_tokens=3, total=50)
     assert route.max_attempts == 2
     assert (route.floor_means, route.delivery, route.explore_percent) == (FloorMeaning.AVERAGE, Delivery.WHOLE, 5)
@@ -48,6 +60,16 @@ def test_a_route_takes_what_it_does_not_say_from_the_defaults(full):
     assert route.expected_output_tokens == 700
     assert route.timeouts == Timeouts(connect=1, first_token=20, between_tokens=3, total=40)
     assert (route.max_attempts, route.cache, route.max_cost_nano) == (4, None, None)
+
+
+def test_a_cache_that_says_only_how_long_keeps_plain_answers_for_one_team(tmp_path):
+    text = MINIMAL + "    cache: {ttl_s: 5, semantic: {model: small}}\n"
+
+    rule = loaded(tmp_path, text).world.routes["auto"].cache
+
+    assert rule == CacheRule(ttl_s=5, max_bytes=256 * 1024, semantic=SemanticRule("openai/small", 0.95))
+    assert (rule.scope, rule.jitter_percent, rule.stale_s) == (Scope.TEAM, 10, 0)
+    assert (rule.sampled, rule.coalesce) == (False, True)
 
 
 def test_without_defaults_the_built_in_values_hold(tmp_path):
@@ -73,8 +95,9 @@ def test_a_team_key_is_known_by_its_digest_only(full):
     callers = full.world.callers
 
     assert callers["0123456789abcdef" * 4] == Caller(
-        "research", "research-app", frozenset({"auto", "direct"}), frozenset({"US"}), "acme", may_loosen=True
-    )
+        "research", "research-app", frozenset({"auto", "direct"}), frozenset({"US"}), "acme", may_loosen=True,
+        cache_bypass=frozenset({"research-batch", "made-later"}),
+    )  # fmt: skip
     assert callers[key_digest("r" * 40)].key_id == "research-batch"
     assert callers[key_digest("o" * 40)] == Caller("open", "open-app", organisation="guests")
     assert len(callers) == 3
@@ -83,10 +106,13 @@ def test_a_team_key_is_known_by_its_digest_only(full):
 
 def test_what_a_teams_keys_may_do_is_known_also_without_a_key(full):
     assert full.world.teams == {
-        "research": Caller("research", "", frozenset({"auto", "direct"}), frozenset({"US"}), "acme", may_loosen=True),
+        "research": Caller(
+            "research", "", frozenset({"auto", "direct"}), frozenset({"US"}), "acme", may_loosen=True,
+            cache_bypass=frozenset({"research-batch", "made-later"}),
+        ),
         "open": Caller("open", "", organisation="guests"),
-        "later": Caller("later", "", frozenset({"plain"}), organisation="acme"),
-    }
+        "later": Caller("later", "", frozenset({"plain"}), organisation="acme", cache_bypass=frozenset()),
+    }  # fmt: skip
 
 
 def test_a_team_may_loosen_no_terms_unless_its_file_says_so(full):
@@ -95,6 +121,17 @@ def test_a_team_may_loosen_no_terms_unless_its_file_says_so(full):
     }  # fmt: skip
     assert full.world.callers[key_digest("r" * 40)].may_loosen
     assert full.world.keyless.may_loosen
+
+
+def test_a_teams_keys_may_go_past_the_cache_unless_its_file_names_those_that_may(full):
+    teams, callers = full.world.teams, full.world.callers
+
+    assert callers[key_digest("r" * 40)].may_bypass_cache
+    assert not callers["0123456789abcdef" * 4].may_bypass_cache
+    assert callers[key_digest("o" * 40)].may_bypass_cache
+    assert replace(teams["research"], key_id="made-later").may_bypass_cache
+    assert not replace(teams["later"], key_id="any").may_bypass_cache
+    assert full.world.keyless.may_bypass_cache
 
 
 def test_the_words_of_headers_are_the_policies_the_kinds_and_the_places(full):

@@ -166,6 +166,59 @@ ROUTES = {
         "policy: best\n    candidates: [big]\n    cache: {max_kib: 1}  # <-",
         "'cache' of route 'auto' has no 'ttl_s'",
     ),
+    "an unknown scope of the cache": (
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, scope: teams}  # <-",
+        "'scope' in 'cache' of route 'auto' is 'teams'; it is one of key, team, organisation, global; "
+        "did you mean 'team'?",
+    ),
+    "more jitter than half": (
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, jitter_percent: 51}  # <-",
+        "'jitter_percent' in 'cache' of route 'auto' is 51; it must be 50 or less",
+    ),
+    "an age of half a second": (
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 0.5}  # <-",
+        "'ttl_s' in 'cache' of route 'auto' is 0.5, not a whole number",
+    ),
+    "a stale time below 0": (
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, stale_if_error_s: -1}  # <-",
+        "'stale_if_error_s' in 'cache' of route 'auto' is -1; it must be 0 or more",
+    ),
+    "an answer that lives for more than a year, stale": (
+        "policy: best\n    candidates: [big]\n    cache:\n      ttl_s: 31536000\n"
+        "      stale_while_revalidate_s: 1  # <-",
+        "ttl_s (31536000) and stale_while_revalidate_s (1) are more than a year (31536000) together",
+    ),
+    "a number for a switch": (
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, coalesce: 0}  # <-",
+        "'coalesce' in 'cache' of route 'auto' is 0, not true or false",
+    ),
+    "similar questions of several teams": (
+        "policy: best\n    candidates: [big]\n    cache:\n      ttl_s: 60\n      scope: organisation\n"
+        "      semantic: {model: small}  # <-",
+        "similar questions are answered inside one team only; 'scope' is 'organisation' here: write team or key, or "
+        "delete 'semantic'",
+    ),
+    "similar questions without a model": (
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, semantic: {threshold: 0.9}}  # <-",
+        "'semantic' of route 'auto' has no 'model'",
+    ),
+    "an unknown embedding model": (
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, semantic: {model: openai/smal}}  # <-",
+        "unknown model 'openai/smal'; did you mean 'openai/small'?",
+    ),
+    "an embedding model where prompts may not go": (
+        "policy: best\n    candidates: [big]\n    jurisdictions: [US]\n"
+        "    cache: {ttl_s: 60, semantic: {model: flash}}  # <-",
+        "deepseek/flash is in 'CN', and route 'auto' allows 'US' only",
+    ),
+    "questions that are hardly similar": (
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, semantic: {model: small, threshold: 0.79}}  # <-",
+        "'threshold' in 'semantic' of route 'auto' is 0.79; it must be 0.8 or more",
+    ),
+    "questions that are more than the same": (
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, semantic: {model: small, threshold: 95}}  # <-",
+        "'threshold' in 'semantic' of route 'auto' is 95; it must be 1 or less",
+    ),
 }
 
 
@@ -243,6 +296,26 @@ TEAMS = {
     "unknown overrides": (
         "t: {overrides: strictr}  # <-",
         "'overrides' in team 't' is 'strictr'; it is one of stricter, any; did you mean 'stricter'?",
+    ),
+    "a word that is not whose": (
+        "t: {cache_bypass: non}  # <-",
+        "'cache_bypass' in team 't' is 'non'; it is all, none, or a list of key ids; did you mean 'none'?",
+    ),
+    "true for whose": (
+        "t: {cache_bypass: true}  # <-",
+        "'cache_bypass' in team 't' is true; it is all, none, or a list of key ids",
+    ),
+    "an empty list of keys": (
+        "t: {cache_bypass: []}  # <-",
+        "'cache_bypass' in team 't' is empty; it is all, none, or a list of key ids",
+    ),
+    "a key id that is no name": (
+        "t: {cache_bypass: [a, the other]}  # <-",
+        "entry 2 of 'cache_bypass' in team 't' is 'the other', not a name (letters, digits, . _ -)",
+    ),
+    "a key that may go past the cache twice": (
+        "t:\n    cache_bypass:\n    - a\n    - b\n    - a  # <-",
+        "key id 'a' stands twice in the list",
     ),
     "an unknown route": (
         "t: {keys: [{id: a, env: KEY_A}], routes: [atuo]}  # <-",

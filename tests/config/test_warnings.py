@@ -94,6 +94,24 @@ CASES = {
         MINIMAL + "teams: {t: {}}\nlimits:\n  l: {key: app, concurrency: 1}  # <-\n",
         "no key in this file has the id 'app', so it waits for one of `gateway keys create`",
     ),
+    "everybody's answers": (
+        BEST + "    candidates: [big]\n    cache:\n      ttl_s: 60\n      scope: global  # <-\nteams: {t: {}, u: {}}\n",
+        "every team may be shown answers that were made for another one",
+    ),
+    "stale for much longer than fresh": (
+        BEST + "    candidates: [big]\n    cache:\n      ttl_s: 60\n      stale_if_error_s: 601  # <-\n",
+        "answers may be replayed for more than 10 times their ttl_s (60) after it",
+    ),
+    "a stale time inside another one": (
+        BEST + "    candidates: [big]\n    cache:\n      ttl_s: 60\n      stale_while_revalidate_s: 60\n"
+        "      stale_if_error_s: 60  # <-\n",
+        "it has no effect: for stale_while_revalidate_s (60) answers are replayed in any case",
+    ),
+    "similar questions about code": (
+        BEST + "    kind: code\n    candidates: [big]\n    cache:\n      ttl_s: 60\n"
+        "      semantic: {model: small}  # <-\n",
+        "the route's kind is 'code', where questions that look alike seldom have the same answer",
+    ),
     "a short key": (
         MINIMAL + "teams:\n  t: {keys: [{id: a, env: SHORT}]}  # <-\n",
         "the key in SHORT is short enough to be guessed; use a long random one",
@@ -116,6 +134,23 @@ def test_a_route_whose_providers_are_all_off(tmp_path):
     assert [(one.line, one.message) for one in found] == [
         (5, "route 'china' cannot serve: none of its providers has a key; set 'DEEPSEEK_API_KEY'")
     ]
+
+
+def test_an_embedding_model_whose_provider_is_off(tmp_path):
+    text = BEST + "    candidates: [big]\n    cache: {ttl_s: 60, semantic: {model: flash}}\n"
+
+    found = loaded(tmp_path, text, OPENAI_ONLY).warnings
+
+    assert [(one.line, one.message) for one in found] == [
+        (5, "similar questions are not looked for: deepseek has no key; set DEEPSEEK_API_KEY")
+    ]
+
+
+@pytest.mark.parametrize("teams", ["teams: {t: {}}\n", ""])
+def test_answers_for_everybody_surprise_nobody_where_there_is_one_team(tmp_path, teams):
+    text = BEST + "    candidates: [big]\n    cache: {ttl_s: 60, scope: global, stale_if_error_s: 600}\n"
+
+    assert loaded(tmp_path, text + teams).warnings == ()
 
 
 def test_a_retired_candidate(tmp_path):

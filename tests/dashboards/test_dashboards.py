@@ -61,6 +61,9 @@ TRAFFIC = (
     (but(**DEEPSEEK, state=State.UNCERTAIN, outcome="timeout", baseline_nano=Nano(0), cost_nano=Nano(90_003)), False),
     (but(attempt=2, cost_nano=Nano(348_019), duration_us=4_100_000), True),
     (but(**{**NOTHING_USED, "baseline_nano": Nano(7_500_001)}, cache="hit", outcome="cached", duration_us=300), True),
+    (but(**{**NOTHING_USED, "baseline_nano": Nano(7_500_003)}, cache="coalesced", outcome="cached"), True),
+    (but(cache="bypass", cost_nano=Nano(348_031)), True),
+    (but(cache="revalidation", baseline_nano=Nano(0), cost_nano=Nano(348_037)), True),
     (but(**GOOGLE, **NOTHING_USED, outcome="http_500", status=500, duration_us=80_000), True),
     (but(**GOOGLE, route="best", state=State.UNCERTAIN, outcome="aborted", cost_nano=Nano(25_000_011)), True),
 )
@@ -82,6 +85,12 @@ class Shop:
             ledger_pending=lambda: self.scrapes % 3,
             ledger_failures=lambda: self.scrapes // 2,
             store_errors=lambda: self.scrapes // 3,
+            cache_unreadable=lambda: self.scrapes // 3,
+            cache_store=lambda: {
+                "gateway_cache_store_evictions_total": self.scrapes,
+                "gateway_cache_store_used_bytes": 1_000_000 + self.scrapes,
+                "gateway_cache_store_max_bytes": 536_870_912,
+            },
             learning_pending=lambda: self.scrapes % 2,
             learning_failures=lambda: self.scrapes // 4,
             reloads=lambda: {"applied": self.scrapes, "refused": self.scrapes // 5},
@@ -103,6 +112,9 @@ class Shop:
         for route, seconds in (("cheap", 0.0004), ("auto", 0.0009), ("best", 0.003)):
             self.metrics.overhead(route, seconds)
         self.metrics.rejected("invalid")
+        self.metrics.unkept("oversized")
+        self.metrics.kept(2_000)
+        self.metrics.replayed(4_000)
 
 
 class Prometheus:

@@ -45,7 +45,7 @@ SECTIONS = {
     "RefreshKeys": "refresh", "PriceKeys": "price rows", "RatesKeys": "rates", "ContextTierKeys": "context_tiers",
     "ServiceTierKeys": "service_tiers", "WindowKeys": "windows", "HolidaysKeys": "holidays", "CoversKeys": "covers",
     "BudgetKeys": "budgets", "LimitKeys": "limits", "StepDownKeys": "step_down", "WhenKeys": "when",
-    "EffortKeys": "efforts",
+    "EffortKeys": "efforts", "SemanticKeys": "semantic",
 }  # fmt: skip
 """Where docs/configuration.md holds the table of each mapping of routes.yaml."""
 

@@ -56,7 +56,7 @@ async def test_another_team_and_another_request_never_meet(river):
     await ask(gateway)
     others = [
         await ask(gateway, key=TWO),
-        await ask(gateway, temperature=0.5),
+        await ask(gateway, top_p=0.5),
         await ask(gateway, "what else is cached?"),
         await ask(gateway, model="auto"),
     ]

@@ -12,6 +12,7 @@ from gateway.core.market import Market
 from gateway.core.money import Nano, Pico
 from gateway.core.pricing import PriceBook, PriceRow, Rates, Status
 from gateway.core.records import SpendRecord, State, UsageSource
+from gateway.proxy.counts import HOW
 from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
 from gateway.proxy.reports import Report
 
@@ -46,14 +47,14 @@ HIT = but(
 )  # fmt: skip
 
 
-def samples(metrics):
+def samples(metrics, others=None):
     """Everything on the page, as another program reads it: {(name, labels): value}."""
-    families = text_string_to_metric_families(metrics.render().decode())
+    families = text_string_to_metric_families(metrics.render(others).decode())
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
 
-def reader(metrics):
-    found = samples(metrics)
+def reader(metrics, others=None):
+    found = samples(metrics, others)
     return lambda name, labels=None, **more: found.get((name, frozenset(((labels or {}) | more).items())))
 
 
@@ -130,7 +131,7 @@ def test_a_cache_hit_saves_its_whole_baseline_and_flatters_no_provider():
     metrics.record(HIT, final=True)
 
     value = reader(metrics)
-    assert value("gateway_cache_hits_total", CACHE) == 2
+    assert value("gateway_cache_hits_total", CACHE, how="fresh") == 2
     assert value("gateway_cache_misses_total", CACHE) == 1
     assert value("gateway_cached_baseline_usd_total", OPENAI) == 0.0000014
     assert value("gateway_requests_total", OPENAI, outcome="cached") == 2
@@ -144,8 +145,103 @@ def test_a_cache_that_is_off_neither_hits_nor_misses():
     metrics.record(ANSWERED, final=True)
 
     value = reader(metrics)
-    assert value("gateway_cache_hits_total", CACHE) == 0
+    assert value("gateway_cache_hits_total", CACHE, how="fresh") == 0
     assert value("gateway_cache_misses_total", CACHE) == 0
+    assert value("gateway_cache_bypasses_total", CACHE) == 0
+
+
+@pytest.mark.parametrize(
+    ("cache", "how"),
+    [("hit", "fresh"), ("stale", "stale"), ("coalesced", "coalesced"), ("semantic", "semantic")],
+)
+def test_whatever_the_cache_answers_is_counted_by_how_saves_its_baseline_and_has_no_latency(cache, how):
+    metrics = Metrics("1")
+
+    metrics.record(msgspec.structs.replace(HIT, cache=cache), final=True)
+
+    value = reader(metrics)
+    hits = {word: value("gateway_cache_hits_total", CACHE, how=word) for word in HOW.values()}
+    assert hits == dict.fromkeys(HOW.values(), 0) | {how: 1}
+    assert value("gateway_cached_baseline_usd_total", OPENAI) == 0.0000007
+    assert value("gateway_spend_usd_total", OPENAI) == 0
+    assert value("gateway_requests_total", OPENAI, outcome="cached") == 1
+    assert value("gateway_request_duration_seconds_count", OPENAI) == 0
+    assert value("gateway_time_to_first_token_seconds_count", OPENAI) == 0
+
+
+@pytest.mark.parametrize("outcome", ["http_500", "aborted"])
+def test_who_shared_a_call_that_came_to_nothing_is_a_request_and_neither_a_hit_nor_an_attempt(outcome):
+    metrics = Metrics("1")
+
+    metrics.record(
+        msgspec.structs.replace(HIT, cache="coalesced", outcome=outcome, baseline_nano=Nano(0)), final=True
+    )
+
+    value = reader(metrics)
+    assert value("gateway_requests_total", OPENAI, outcome=outcome) == 1
+    assert value("gateway_attempts_total", OPENAI, outcome=outcome) is None
+    assert value("gateway_cache_hits_total", CACHE, how="coalesced") == 0
+    assert value("gateway_request_duration_seconds_count", OPENAI) == 0
+
+
+def test_a_bypass_is_neither_a_hit_nor_a_miss_and_has_its_providers_latency():
+    metrics = Metrics("1")
+
+    metrics.record(but(cache="bypass"), final=True)
+
+    value = reader(metrics)
+    assert value("gateway_cache_bypasses_total", CACHE) == 1
+    assert value("gateway_cache_misses_total", CACHE) == 0
+    assert value("gateway_request_duration_seconds_count", OPENAI) == 1
+
+
+def test_a_revalidation_costs_and_is_an_attempt_but_nobodys_request():
+    metrics = Metrics("1")
+
+    metrics.record(but(cache="revalidation", baseline_nano=Nano(0)), final=True)
+
+    value = reader(metrics)
+    assert value("gateway_attempts_total", OPENAI, outcome="ok") == 1
+    assert value("gateway_spend_usd_total", OPENAI) == 0.000031007
+    assert value("gateway_requests_total", OPENAI, outcome="ok") is None
+    assert value("gateway_request_duration_seconds_count", OPENAI) == 0
+    assert value("gateway_cache_misses_total", CACHE) == 0
+
+
+def test_what_is_kept_not_kept_and_replayed_is_counted_over_all_workers():
+    first, second = Metrics("1"), Metrics("1", cache_unreadable=lambda: 4)
+    for worker in (first, second):
+        for reason in ("oversized", "truncated", "oversized"):
+            worker.unkept(reason)
+        worker.kept(2_000)
+        worker.replayed(700)
+
+    value = reader(second, added(first))
+
+    assert value("gateway_cache_unkept_total", reason="oversized") == 4
+    assert value("gateway_cache_unkept_total", reason="truncated") == 2
+    assert value("gateway_cache_bytes_total", direction="kept") == 4_000
+    assert value("gateway_cache_bytes_total", direction="replayed") == 1_400
+    assert value("gateway_cache_unreadable_total") == 4
+
+
+def test_what_the_one_store_says_is_never_summed_over_its_workers():
+    told = {
+        "gateway_cache_store_evictions_total": 12,
+        "gateway_cache_store_used_bytes": 4_096,
+        "gateway_cache_store_max_bytes": 8_192,
+    }
+    first, second = (Metrics("1", cache_store=lambda: told) for _ in range(2))
+
+    value = reader(second, added(first))
+
+    assert {name: value(name) for name in told} == told
+
+
+def test_a_store_that_has_not_answered_yet_has_no_value():
+    value = reader(Metrics("1"))
+
+    assert value("gateway_cache_store_used_bytes") is None
 
 
 def test_a_hundred_thousand_additions_of_money_equal_the_integer_sum_exactly():
@@ -311,7 +407,7 @@ def test_the_counts_of_several_workers_are_one_page():
     assert found["gateway_ledger_failures_total", frozenset()] == 3
     assert found["gateway_in_flight_requests", frozenset()] == 2
     assert found["gateway_workers", frozenset()] == 3
-    assert found["gateway_cache_hits_total", frozenset(CACHE.items())] == 1
+    assert found["gateway_cache_hits_total", frozenset((CACHE | {"how": "fresh"}).items())] == 1
 
 
 def test_the_sum_over_workers_is_exact_to_the_nano_dollar():
@@ -367,6 +463,8 @@ def test_promtool_accepts_the_page():
     metrics.record(ANSWERED, final=True)
     metrics.overhead("cheap", 0.001)
     metrics.rejected("invalid")
+    metrics.unkept("oversized")
+    metrics.cache_store = lambda: {"gateway_cache_store_used_bytes": 1}
 
     done = subprocess.run([promtool, "check", "metrics"], input=metrics.render(), capture_output=True, check=False)
 

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Engine
 
 from gateway.core.contracts import LedgerUnavailable
+from gateway.stores.audit import audit_log
 from gateway.stores.keys import (
     ApiKey,
-    audit_log,
     changed_since,
     create_key,
     key_table_version,

@@ -1,0 +1,101 @@
+"""What the response cache is to one request: under which key, and what may be done for it. Decided before anything.
+
+Whoever may not go past the cache is answered from it whatever its headers say; only `no-store` is everybody's right.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.core.cachekey import cache_key, not_kept_for, rules_digest, scope_name
+from gateway.core.caching import AS_EVER, CacheRule, Control
+from gateway.core.request import ChatRequest
+from gateway.core.route import Delivery, Route
+from gateway.core.routing import Decision
+from gateway.core.world import Caller
+
+from .live import Live
+
+REVALIDATION = "revalidation"
+"""What the record of a call says that nobody waits for: it renews a kept answer."""
+
+MOST_RULES = 512
+"""Rules whose digest is remembered: those of the routes, and of routes under the terms of single requests."""
+
+
+class CachePlan(msgspec.Struct, frozen=True):
+    """look: a kept answer may be replayed. keep: the answer may be kept. share: equal requests may share the call.
+
+    oldest_s: the oldest answer that is taken; None: any. reason: why less than all of it is done, for the caller.
+    """
+
+    rule: CacheRule
+    key: str
+    scope: str
+    look: bool = True
+    keep: bool = True
+    share: bool = True
+    only_kept: bool = False
+    oldest_s: int | None = None
+    reason: str = ""
+
+    @property
+    def word(self) -> str:
+        """What a request is to the cache when no kept answer serves it."""
+        return "miss" if self.look and self.keep else "bypass"
+
+
+class Planner:
+    """Makes plans. `secret` keys the names of kept answers."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._live: Live | None = None
+        self._digests: dict[int, tuple[Route, bytes]] = {}
+
+    def plan(self, request: ChatRequest, caller: Caller, decision: Decision, live: Live, control: Control) -> CachePlan:
+        """Only for a route that has a cache."""
+        rule = decision.route.cache
+        assert rule is not None
+        scope = scope_name(rule.scope, caller, simulated=live.simulated)
+        key = cache_key(
+            self._secret, scope=scope, rules=self._digest(decision.route, live), caller=caller, request=request
+        )  # fmt: skip
+        plan = CachePlan(rule, key, scope, share=rule.coalesce)
+        reason = not_kept_for(rule, request)
+        if reason:
+            return msgspec.structs.replace(
+                plan, look=False, keep=False, share=False, reason=reason, only_kept=control.only_if_cached
+            )  # fmt: skip
+        return plan if control is AS_EVER else _controlled(plan, control, permitted=caller.may_bypass_cache)
+
+    def _digest(self, route: Route, live: Live) -> bytes:
+        """Remembered by the identity of the route, which is held on to: no other one can take its place meanwhile."""
+        if live is not self._live or len(self._digests) > MOST_RULES:
+            self._live, self._digests = live, {}
+        known = self._digests.get(id(route))
+        if known is None:
+            known = self._digests[id(route)] = (route, rules_digest(route, live.world.market))
+        return known[1]
+
+
+def _controlled(plan: CachePlan, control: Control, *, permitted: bool) -> CachePlan:
+    changed = msgspec.structs.replace
+    if control.only_if_cached:
+        plan = changed(plan, only_kept=True, share=False)
+    if control.no_store:
+        plan = changed(plan, keep=False, share=False, reason="no-store")
+    if not (control.no_cache or control.max_age_s is not None):
+        return plan
+    if not permitted:
+        return changed(plan, reason="bypass_not_permitted")
+    if control.no_cache or control.max_age_s == 0:
+        return changed(plan, look=False, share=False, reason="no-cache")
+    return changed(plan, oldest_s=control.max_age_s)
+
+
+def flight_name(plan: CachePlan, request: ChatRequest, delivery: Delivery) -> str:
+    """Requests share a call only when they want it delivered in the same way."""
+    if not request.stream:
+        return f"{plan.key}:whole"
+    return f"{plan.key}:{delivery}{':usage' if request.include_usage else ''}"

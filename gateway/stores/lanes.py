@@ -1,0 +1,312 @@
+"""The requests' way into the response cache: what many ask at the same moment goes in one round trip.
+
+A few lanes, each with one batch out at a time, so that one large value does not hold up all. What is asked while all
+are out gathers and goes with the next.
+
+Invariants: nobody waits longer than `wait_s`. A server that says nothing for `patience_s` is left alone (see breaker),
+and all who wait for it are released then. Neither happens because this process itself was held up: before a deadline
+is believed, the loop reads what has arrived meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from .breaker import Breaker, Pass
+from .redis_link import GONE, RedisLink, Reply, kind_of
+from .scripts import Script
+
+log = logging.getLogger("gateway.cache")
+
+BATCH = 64
+BATCH_BYTES = 4 * 2**20
+MOST_WAITING = 10_000
+MOST_WAITING_BYTES = 64 * 2**20
+"""Past these what is asked finds nothing at once."""
+
+GRACE_S = 0.002
+"""How long the loop has, after a deadline, to read what has arrived. A loop that was held up has as long as it was."""
+
+GRACES = 5
+"""How often it may be held up again meanwhile."""
+
+NEVER = float("inf")
+
+Answer = Reply | ResponseError
+Unheard = Callable[[Answer], None]
+
+
+class Health:
+    """What is known of the server: one breaker and one count of errors for all who ask it.
+
+    Kinds: timeout, unreachable (the connection), busy (no turn in time), refused (the server answered with an error),
+    unreadable (a value that does not open). The first two close the breaker.
+    """
+
+    def __init__(self, on_error: Callable[[str], None] | None) -> None:
+        self.breaker = Breaker()
+        self.errors: Counter[str] = Counter()
+        self._on_error = on_error
+        self._refused = False
+
+    def count(self, kind: str) -> None:
+        self.errors[kind] += 1
+        if self._on_error is not None:
+            self._on_error(kind)
+
+    def went_well(self, how: Pass) -> None:
+        if self.breaker.succeeded(how):
+            log.info("the response cache is on again")
+
+    def went_wrong(self, how: Pass, exc: Exception) -> None:
+        kind = kind_of(exc)
+        self.count(kind)
+        if self.breaker.failed(how, time.monotonic()):
+            # The kind of error only: a server's words may repeat the command, and so the key.
+            told = "the response cache is off, requests go to the providers until it answers: %s (%s)"
+            log.warning(told, kind, type(exc).__name__)
+
+    def was_refused(self, what: str) -> None:
+        self.count("refused")
+        if not self._refused:
+            self._refused = True
+            log.warning("the response cache's server refuses commands: %s", what)
+
+    def was_kept(self) -> None:
+        if self._refused:
+            self._refused = False
+            log.info("the response cache keeps answers again")
+
+
+class _Asked:
+    __slots__ = ("command", "deadline", "future", "how", "unheard")
+
+    def __init__(
+        self,
+        command: bytes,
+        future: asyncio.Future[Answer],
+        how: Pass,
+        deadline: float,
+        unheard: Unheard | None,
+    ) -> None:
+        self.command = command
+        self.future = future
+        self.how = how
+        self.deadline = deadline
+        self.unheard = unheard
+
+    def hears(self, reply: Answer) -> None:
+        if not self.future.done():
+            self.future.set_result(reply)
+        elif self.unheard is not None:
+            self.unheard(reply)
+
+
+class _Batch:
+    __slots__ = ("asked", "how", "judged_at", "task")
+
+    def __init__(self, asked: list[_Asked], judged_at: float) -> None:
+        self.asked = asked
+        self.how = Pass.PROBE if any(one.how is Pass.PROBE for one in asked) else Pass.FREE
+        self.judged_at = judged_at
+        self.task: asyncio.Task[None] | None = None
+
+
+class Lanes:
+    """scripts: those that are called here; a server that was started anew is told them."""
+
+    def __init__(
+        self,
+        link: RedisLink,
+        health: Health,
+        scripts: Iterable[Script],
+        *,
+        lanes: int,
+        wait_s: float,
+        patience_s: float,
+    ) -> None:
+        self._link = link
+        self._health = health
+        self._load = [script.load for script in scripts]
+        self._lanes = lanes
+        self._wait_s = wait_s - 2 * GRACE_S
+        self._patience_s = patience_s - 2 * GRACE_S
+        self._queue: deque[_Asked] = deque()
+        self._queued_bytes = 0
+        self._waiting: deque[_Asked] = deque()
+        self._out: list[_Batch] = []
+        self._called = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = NEVER
+
+    def ask(self, command: bytes, unheard: Unheard | None = None) -> asyncio.Future[Answer]:
+        """The reply, or None when there is none to be had: commands that may answer nil are not asked here.
+
+        unheard: told of a reply that came when nobody waited for it any more.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        how = self._health.breaker.enter(time.monotonic())
+        if how is Pass.CLOSED:
+            future.set_result(None)
+            return future
+        if len(self._queue) >= MOST_WAITING or self._queued_bytes >= MOST_WAITING_BYTES:
+            self._health.breaker.abandoned(how)
+            self._health.count("busy")
+            future.set_result(None)
+            return future
+        asked = _Asked(command, future, how, loop.time() + self._wait_s, unheard)
+        self._queue.append(asked)
+        self._queued_bytes += len(command)
+        self._waiting.append(asked)
+        if not self._called and len(self._out) < self._lanes:
+            self._called = True
+            loop.call_soon(self._depart)  # what is asked in the same pass of the loop comes along
+        self._arm(asked.deadline)
+        return future
+
+    async def close(self) -> None:
+        """Whoever waits finds nothing."""
+        if self._timer is not None:
+            self._timer.cancel()
+        _release(self._waiting)
+        self._forget_queue()
+        tasks = [batch.task for batch in self._out if batch.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+
+    # The lanes ---------------------------------------------------------------------------------------------------
+
+    def _depart(self) -> None:
+        self._called = False
+        while self._queue and len(self._out) < self._lanes:
+            asked = self._next()
+            if not asked:
+                continue
+            loop = asyncio.get_running_loop()
+            batch = _Batch(asked, loop.time() + self._patience_s)
+            self._out.append(batch)
+            batch.task = loop.create_task(self._carry(batch), name="cache-lane")
+            self._arm(batch.judged_at)
+
+    def _next(self) -> list[_Asked]:
+        asked: list[_Asked] = []
+        room = BATCH_BYTES
+        while self._queue and len(asked) < BATCH and (not asked or len(self._queue[0].command) <= room):
+            one = self._queue.popleft()
+            self._queued_bytes -= len(one.command)
+            if one.future.done():  # its client left, or it waited too long
+                self._health.breaker.abandoned(one.how)
+                continue
+            room -= len(one.command)
+            asked.append(one)
+        return asked
+
+    async def _carry(self, batch: _Batch) -> None:
+        try:
+            await self._exchange(batch)
+        except GONE as exc:
+            self._lost(batch, exc)
+        except BaseException:
+            self._health.breaker.abandoned(batch.how)
+            raise
+        else:
+            self._health.went_well(batch.how)
+        finally:
+            self._out.remove(batch)
+            _release(batch.asked)
+            self._depart()
+
+    async def _exchange(self, batch: _Batch) -> None:
+        again: list[_Asked] = []
+        loop = asyncio.get_running_loop()
+
+        def heard(number: int, reply: Answer) -> None:
+            batch.judged_at = loop.time() + self._patience_s
+            if isinstance(reply, NoScriptError):
+                again.append(batch.asked[number])
+            else:
+                batch.asked[number].hears(reply)
+
+        await self._link.carry([asked.command for asked in batch.asked], heard)
+        if again:  # a server that was started anew has forgotten the scripts
+            told = len(self._load)
+            commands = [*self._load, *(asked.command for asked in again)]
+            await self._link.carry(commands, lambda n, reply: again[n - told].hears(reply) if n >= told else None)
+
+    def _lost(self, batch: _Batch, exc: Exception) -> None:
+        """Whoever finds out: nobody waits on."""
+        self._health.went_wrong(batch.how, exc)
+        _release(batch.asked)
+        self._forget_queue()
+
+    def _forget_queue(self) -> None:
+        for asked in self._queue:
+            self._health.breaker.abandoned(asked.how)
+        _release(self._queue)
+        self._queue.clear()
+        self._queued_bytes = 0
+
+    # The deadlines -----------------------------------------------------------------------------------------------
+
+    def _arm(self, at: float) -> None:
+        if at < self._rings_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._rings_at = at
+            self._timer = asyncio.get_running_loop().call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        """A deadline may be over: then the loop reads first."""
+        loop = asyncio.get_running_loop()
+        now, first = loop.time(), self._first_deadline()
+        if first > now:
+            self._timer, self._rings_at = None, NEVER
+            if first < NEVER:
+                self._arm(first)
+            return
+        held_up_s = min(now - first, self._wait_s)
+        self._give(max(held_up_s, GRACE_S), now, GRACES)
+
+    def _give(self, grace_s: float, rang_at: float, graces: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._rings_at = loop.time() + grace_s
+        self._timer = loop.call_at(self._rings_at, self._believe, rang_at, graces)
+
+    def _believe(self, rang_at: float, graces: int) -> None:
+        now = asyncio.get_running_loop().time()
+        if graces and now - self._rings_at > GRACE_S:  # held up again: it may not have read yet
+            self._give(GRACE_S, rang_at, graces - 1)
+            return
+        for batch in list(self._out):
+            # Batches leave a little later than their first was asked, and tell what ails him.
+            if batch.judged_at <= now and batch.task is not None and not batch.task.done():
+                batch.judged_at = NEVER
+                self._lost(batch, TimeoutError())
+                batch.task.cancel()
+        while self._waiting and self._waiting[0].deadline <= rang_at:
+            asked = self._waiting.popleft()
+            if not asked.future.done():
+                self._health.count("busy")
+                asked.future.set_result(None)
+        self._ring()
+
+    def _first_deadline(self) -> float:
+        while self._waiting and self._waiting[0].future.done():
+            self._waiting.popleft()
+        first = self._waiting[0].deadline if self._waiting else NEVER
+        return min((first, *(batch.judged_at for batch in self._out)))
+
+
+def _release(asked: Iterable[_Asked]) -> None:
+    for one in asked:
+        if not one.future.done():
+            one.future.set_result(None)

@@ -1,0 +1,166 @@
+"""Equal requests at the same moment make one call, on one worker: whole and streamed, failing, left, and lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import aiohttp
+import pytest
+
+from gateway.simulator import Scenario, Simulator
+from tests.flow.world import MODELS, PRICES, ROUTES, env
+from tests.running import RunningGateway
+
+MANY = 40
+_ROUTE = f"policy: cheapest, candidates: [{', '.join(MODELS)}], baseline: openai/gpt-6-test"
+MORE = f"""
+  apart: {{{_ROUTE}, cache: {{ttl_s: 600, coalesce: false}}}}
+"""
+
+
+@pytest.fixture
+async def river(tmp_path):
+    async with Simulator(PRICES) as sim:
+        sim.set_scenario(None, Scenario(ttft_ms=300, gap_ms=10, answer_tokens=30))
+        gateway = RunningGateway(tmp_path, ROUTES + MORE, env(sim))
+        await asyncio.to_thread(gateway.start)
+        async with aiohttp.ClientSession(gateway.url, connector=aiohttp.TCPConnector(limit=0)) as session:
+            try:
+                yield gateway, sim, session
+            finally:
+                await asyncio.to_thread(gateway.stop)
+
+
+async def ask(session, text="what is shared?", **fields):
+    body = {"model": "kept", "messages": [{"role": "user", "content": text}], **fields}
+    async with session.post("/v1/chat/completions", json=body) as reply:
+        return reply.status, reply.headers, await reply.read()
+
+
+def text_of(events: bytes) -> str:
+    chunks = [json.loads(line[6:]) for line in events.splitlines() if line.startswith(b"data: {")]
+    return "".join(part["delta"].get("content") or "" for chunk in chunks for part in chunk["choices"])
+
+
+async def test_equal_requests_make_one_call_and_each_has_its_row(river):
+    gateway, sim, session = river
+    answers = await asyncio.gather(*(ask(session) for _ in range(MANY)))
+    rows = await asyncio.to_thread(gateway.rows, MANY)
+
+    assert len(sim.bill) == 1
+    assert {answer for _, _, answer in answers} == {answers[0][2]}
+    words = sorted(headers["x-gateway-cache"] for _, headers, _ in answers)
+    assert words == ["coalesced"] * (MANY - 1) + ["miss"]
+    followers = [row for row in rows if row["cache"] == "coalesced"]
+    assert len(followers) == MANY - 1
+    (called,) = [row for row in rows if row["cache"] == "miss"]
+    assert {(row["cost_nano"], row["baseline_nano"]) for row in followers} == {(0, called["baseline_nano"])}
+    assert called["baseline_nano"] > 0
+    assert sum(row["cost_nano"] for row in rows) == sim.total_nano
+    assert {headers["x-gateway-cost-usd"] for _, headers, _ in answers if headers["x-gateway-cache"] == "coalesced"} == {
+        "0.000000000"
+    }
+
+
+async def test_whoever_joins_a_stream_gets_it_from_its_beginning(river):
+    gateway, sim, session = river
+    first = asyncio.create_task(ask(session, stream=True))
+    await asyncio.sleep(0.45)  # some of it has been streamed
+    others = await asyncio.gather(*(ask(session, stream=True) for _ in range(MANY)))
+    called = await first
+
+    assert len(sim.bill) == 1
+    assert text_of(called[2])
+    assert {text_of(events) for _, _, events in others} == {text_of(called[2])}
+    assert all(events.endswith(b"data: [DONE]\n\n") for _, _, events in others)
+    assert {headers["x-gateway-cache"] for _, headers, _ in others} == {"coalesced"}
+    assert len(await asyncio.to_thread(gateway.rows, MANY + 1)) == MANY + 1
+
+
+async def test_the_call_goes_on_when_the_client_leaves_that_it_was_made_for(river):
+    gateway, sim, session = river
+    first = asyncio.create_task(ask(session, stream=True))
+    await asyncio.sleep(0.1)
+    others = [asyncio.create_task(ask(session, stream=True)) for _ in range(5)]
+    await asyncio.sleep(0.3)
+    first.cancel()
+    answers = await asyncio.gather(*others)
+
+    assert len(sim.bill) == 1
+    assert all(events.endswith(b"data: [DONE]\n\n") for _, _, events in answers)
+    assert len({text_of(events) for _, _, events in answers}) == 1
+    after = await ask(session, stream=True)
+    assert after[1]["x-gateway-cache"] == "hit"
+
+
+async def test_a_follower_that_leaves_has_a_row_and_has_saved_nothing(river):
+    gateway, _, session = river
+    first = asyncio.create_task(ask(session, stream=True))
+    await asyncio.sleep(0.1)
+    leaver = asyncio.create_task(ask(session, stream=True))
+    await asyncio.sleep(0.35)
+    leaver.cancel()
+    await first
+    rows = await asyncio.to_thread(gateway.rows, 2)
+
+    assert [(row["outcome"], row["cost_nano"], row["baseline_nano"]) for row in rows if row["cache"] == "coalesced"] == [
+        ("aborted", 0, 0)
+    ]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_error_of_the_provider_is_the_answer_to_all_of_them(river, stream):
+    gateway, sim, session = river
+    fault = "sim:fault=http_400"
+    answers = await asyncio.gather(*(ask(session, user=fault, stream=stream) for _ in range(MANY)))
+    rows = await asyncio.to_thread(gateway.rows, MANY)
+
+    assert {status for status, _, _ in answers} == {400}
+    assert len({answer for _, _, answer in answers}) == 1
+    assert len(rows) == MANY
+    assert sum(row["cache"] == "miss" for row in rows) == 1
+    assert {row["outcome"] for row in rows} == {"http_400"}
+    assert sum(row["cost_nano"] + row["baseline_nano"] for row in rows) == 0
+
+
+async def test_a_stream_that_breaks_off_breaks_off_for_all(river):
+    _, sim, session = river
+    answers = await asyncio.gather(*(ask(session, user="sim:fault=cut_after_5", stream=True) for _ in range(5)))
+
+    assert all(b"[DONE]" not in events for _, _, events in answers)
+    assert all(b'"error"' in events for _, _, events in answers)
+    assert len(sim.bill) == 1
+    again = await ask(session, stream=True)
+    assert again[1]["x-gateway-cache"] == "miss"
+
+
+async def test_requests_that_differ_in_delivery_or_in_anything_else_make_their_own_calls(river):
+    _, sim, session = river
+    await asyncio.gather(
+        ask(session), ask(session, stream=True), ask(session, "what else?"), ask(session, model="auto"),
+        ask(session, max_tokens=400), ask(session, temperature=0.7), ask(session, temperature=0.7),
+    )  # fmt: skip
+
+    assert len(sim.bill) == 7
+
+
+async def test_a_route_may_make_every_call_by_itself(river):
+    _, sim, session = river
+    await asyncio.gather(*(ask(session, model="apart") for _ in range(5)))
+    hit = await ask(session, model="apart")
+
+    assert len(sim.bill) == 5
+    assert hit[1]["x-gateway-cache"] == "hit"
+
+
+async def test_calls_that_nobody_waits_for_are_finished_before_the_gateway_ends(river):
+    gateway, sim, session = river
+    first = asyncio.create_task(ask(session))
+    await asyncio.sleep(0.15)
+    first.cancel()
+    await asyncio.sleep(0.05)
+    await asyncio.to_thread(gateway.stop)
+
+    rows = gateway.rows(1)
+    assert [(row["outcome"], row["cost_nano"]) for row in rows] == [("ok", sim.total_nano)]
