@@ -68,6 +68,6 @@ def _targets(loaded: Loaded, settings: Settings, simulators: Mapping[str, str]) 
             headers["authorization"] = f"Bearer {key}"
         targets[model.id] = Target(
             model=model, provider=provider, dialect=DIALECTS[provider.dialect],
-            url=f"{base.rstrip('/')}/chat/completions", headers=headers, simulated=simulated,
+            url=f"{base.rstrip('/')}/{'embeddings' if model.embeds else 'chat/completions'}", headers=headers, simulated=simulated,
         )  # fmt: skip
     return targets

@@ -21,11 +21,33 @@ from .request import ChatRequest
 from .route import Timeouts
 
 
+class Embedded(msgspec.Struct, frozen=True):
+    """A text as a vector. tokens: those that the provider counted; None when it did not say."""
+
+    vector: list[float]
+    tokens: int | None
+
+
+class Embeddings(Protocol):
+    """A provider's wire for vectors. Pure."""
+
+    def body(self, text: str, model: Model) -> bytes: ...
+
+    def read(self, raw: bytes) -> Embedded | None:
+        """The vector in a whole reply; None when there is none in it."""
+        ...
+
+
 class Dialect(Protocol):
     """One provider's wire. Pure: bytes and values in, bytes and values out."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def embeddings(self) -> Embeddings | None:
+        """How texts become vectors at this provider; None where they do not."""
+        ...
 
     def body(
         self, request: ChatRequest, model: Model, output_cap: int | None = None, warm: Warm | None = None
