@@ -19,6 +19,12 @@ from .live import Live
 REVALIDATION = "revalidation"
 """What the record of a call says that nobody waits for: it renews a kept answer."""
 
+EMBEDDING = "embedding"
+"""What the record of a call says that made a vector of a question: a cost of the cache, and nobody's request."""
+
+EMBEDDED = "embedded"
+"""How such a call ends well: not as an answer."""
+
 MOST_RULES = 512
 """Rules whose digest is remembered: those of the routes, and of routes under the terms of single requests."""
 
