@@ -188,6 +188,26 @@ class Cache(Protocol):
     async def close(self) -> None: ...
 
 
+class Near(msgspec.Struct, frozen=True):
+    """A question that was answered. key: of the kept answer; similarity: the cosine of the two vectors."""
+
+    key: str
+    text: str
+    similarity: float
+
+
+class Neighbours(Protocol):
+    """Questions that were answered, by their vectors. It never fails a request, and none waits for it past 50 ms."""
+
+    async def find(self, context: str, vector: Sequence[float], threshold: float) -> Sequence[Near]:
+        """Those asked in the same context, of at least this cosine; the closest first."""
+        ...
+
+    async def keep(self, context: str, vector: Sequence[float], text: str, key: str, ends_us: int) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 class Warmth(Protocol):
     """Who answered which turn of a conversation. It never fails a request: what cannot be known soon is unknown."""
 

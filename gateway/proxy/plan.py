@@ -32,12 +32,13 @@ MOST_RULES = 512
 class CachePlan(msgspec.Struct, frozen=True):
     """look: a kept answer may be replayed. keep: the answer may be kept. share: equal requests may share the call.
 
-    oldest_s: the oldest answer that is taken; None: any. reason: why less than all of it is done, for the caller.
+    rules: a digest of those that hold. oldest_s: the oldest answer that is taken; None: any. reason: why less than all of it is done, for the caller.
     """
 
     rule: CacheRule
     key: str
     scope: str
+    rules: bytes
     look: bool = True
     keep: bool = True
     share: bool = True
@@ -64,10 +65,9 @@ class Planner:
         rule = decision.route.cache
         assert rule is not None
         scope = scope_name(rule.scope, caller, simulated=live.simulated)
-        key = cache_key(
-            self._secret, scope=scope, rules=self._digest(decision.route, live), caller=caller, request=request
-        )  # fmt: skip
-        plan = CachePlan(rule, key, scope, share=rule.coalesce)
+        rules = self._digest(decision.route, live)
+        key = cache_key(self._secret, scope=scope, rules=rules, caller=caller, request=request)
+        plan = CachePlan(rule, key, scope, rules, share=rule.coalesce)
         reason = not_kept_for(rule, request)
         if reason:
             return msgspec.structs.replace(
