@@ -32,7 +32,8 @@ MOST_RULES = 512
 class CachePlan(msgspec.Struct, frozen=True):
     """look: a kept answer may be replayed. keep: the answer may be kept. share: equal requests may share the call.
 
-    rules: a digest of those that hold. oldest_s: the oldest answer that is taken; None: any. reason: why less than all of it is done, for the caller.
+    rules: a digest of those that hold. oldest_s: the oldest answer that is taken; None: any. reason: why less than all
+    of it is done, for the caller.
     """
 
     rule: CacheRule

@@ -65,7 +65,7 @@ class RedisSimilar:
         timeout_s: float = TIMEOUT_S,
         on_error: Callable[[str], None] | None = None,
     ) -> None:
-        """keys: of the box, the one that seals first. Raises ValueError when the address is none, never repeating it."""
+        """keys: of the box, the one that seals first. Raises ValueError when the address is none; never repeats it."""
         self._box = Box(keys)
         self._signer = Signer(secret)
         self._timeout_s = timeout_s

@@ -25,7 +25,7 @@ def unit(values: Sequence[float]) -> Unit:
 def packed(vector: Unit) -> bytes:
     """Its direction alone: numbers as shares of the largest."""
     largest = float(np.abs(vector).max())
-    return np.rint(vector * (_MOST / largest)).astype(np.int8).tobytes()
+    return bytes(np.rint(vector * (_MOST / largest)).astype(np.int8).tobytes())
 
 
 def cosines(vector: Unit, others: Sequence[bytes]) -> list[float]:
