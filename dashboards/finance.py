@@ -197,8 +197,8 @@ def details() -> list[Panel]:
         ),
         number(
             "Answers from the response cache",
-            "Requests that no provider had to be asked for, those that shared another one's call included. Not filtered "
-            "by provider.",
+            "Requests that no provider had to be asked for, those that shared another one's call included. Not "
+            "filtered by provider.",
             total("gateway_cache_hits_total", where=NO_PROVIDER),
             COUNT,
             width=6,

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from gateway.admin.api import AdminParts, SpendQuestion, create_api
+from gateway.admin.cache import CacheParts
 from gateway.admin.config import ConfigParts
 from gateway.admin.feedback import FeedbackParts
 from gateway.admin.keys import KeyParts
@@ -50,10 +51,12 @@ from gateway.stores.redis_cache import RedisCache
 from gateway.stores.similar import RedisSimilar
 from gateway.stores.spend import names_in, period, spend, tags_wanted
 from gateway.stores.spend_text import to_json
+from gateway.stores.store_watch import StoreWatch
 from gateway.stores.warmth import RedisWarmth
 
 from .accounting import Books, open_books
 from .banner import banner
+from .cacheadmin import audit_reader, cache_parts
 from .inforce import ConfigInForce, live_of, models_of
 from .keyring import Keyring
 from .past import Keeping, past_decision
@@ -135,9 +138,7 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         health = Health(ticks_s, lambda provider: models_of(parts.live, provider))
         circuits = SharedCircuits(shared.store_url, health, simulated=lambda: parts.live.simulated)
         stack.push_async_callback(circuits.close)
-        learner = Learner(
-            SqlTallies(ledger.engine), lambda: parts.live.world, lambda: parts.live.simulated, now_us
-        )
+        learner = Learner(SqlTallies(ledger.engine), lambda: parts.live.world, lambda: parts.live.simulated, now_us)
         affinity = Affinity(RedisWarmth(shared.store_url), secret)
         booking, admissions = Booking(books.accounts, metrics, learner.observe), Admissions(books.accounts)
         keys = KeyTable(ledger.engine, now_us)
@@ -145,9 +146,7 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         stack.push_async_callback(keys.close)
         kinds = TaskKinds(kinds_file(settings.env))
         moment = Moment(health, admissions, learner, affinity, kinds.shares)
-        parts = Parts(
-            live, upstreams, cache, secret, books.settler, booking, admissions, health, moment, metrics, keys
-        )
+        parts = Parts(live, upstreams, cache, secret, books.settler, booking, admissions, health, moment, metrics, keys)
         circuits.start()
         await learner.start()
         stack.push_async_callback(learner.close)
@@ -164,7 +163,11 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         stack.push_async_callback(keeping.close)
         config = ConfigInForce(loaded, parts, books, keeping, kinds, settings)
         gateway = Gateway(chat, said, config, books, ledger, chat, metrics)
+        watch = StoreWatch(cache)
+        watch.start()
+        stack.push_async_callback(watch.close)
         _wire_gauges(metrics, gateway, parts, learner, cache)
+        metrics.cache_store = lambda: watch.memory
         if shared.supervisor is None:
             reloader = _own_reloader(gateway, settings, shared)
             reloader.start()
@@ -176,7 +179,8 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
             supervisor = shared.supervisor
             configs = config_parts(supervisor.reload, lambda: supervisor.standing)
             metrics.reloads = lambda: supervisor.standing.reloads
-        admin = _admin_parts(gateway, parts, learner, settings, shared, configs)
+        managed = cache_parts(cache, ledger.engine, lambda: parts.live, secret=secret, question=chat.question)
+        admin = _admin_parts(gateway, parts, learner, settings, shared, configs, managed)
         gateway.asgi = _front(chat, create_api(admin, version=VERSION))
         yield gateway
 
@@ -223,8 +227,9 @@ def _front(chat: ChatEndpoint, api: Callable[..., Any]) -> Callable[[Scope, Rece
 
 
 def _admin_parts(
-    gateway: Gateway, parts: Parts, learner: Learner, settings: Settings, shared: Shared, configs: ConfigParts
-) -> AdminParts:
+    gateway: Gateway, parts: Parts, learner: Learner, settings: Settings, shared: Shared, configs: ConfigParts,
+    cache: CacheParts,
+) -> AdminParts:  # fmt: skip
     admin_key, metrics_key = settings.get("GATEWAY_ADMIN_KEY"), settings.get("GATEWAY_METRICS_KEY")
 
     def guard(scope: Scope, keys: Sequence[str | None], names: str) -> None:
@@ -290,6 +295,8 @@ def _admin_parts(
         configs=configs,
         feedback=FeedbackParts(graded, lambda decision: made_within(decision, JUST_MADE_S)),
         decision=lambda decision: past_decision(gateway.ledger.engine, decision),
+        cache=cache,
+        audit=audit_reader(gateway.ledger.engine),
     )
 
 
@@ -302,6 +309,8 @@ def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, learner: Lear
     metrics.ledger_pending = lambda: parts.settler.pending + gateway.books.accounts.waiting
     metrics.ledger_failures = lambda: parts.settler.failures
     metrics.store_errors = lambda: cache.errors.total() + gateway.books.accounts.failures
+    metrics.cache_unreadable = lambda: cache.errors["unreadable"]
+    metrics.cache_kept_bytes = lambda: cache.kept_bytes
     metrics.learning_pending = lambda: learner.pending
     metrics.learning_failures = lambda: learner.failures
     metrics.in_flight = lambda: gateway.chat.in_flight

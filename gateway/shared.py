@@ -27,6 +27,9 @@ from .simulated import SimulatedProviders
 
 log = logging.getLogger("gateway")
 
+SHORTEST_CACHE_KEY = 32
+"""Characters."""
+
 
 class Supervisor(Protocol):
     """What a worker asks of its supervisor."""
@@ -125,12 +128,20 @@ async def open_ledger(settings: Settings) -> tuple[SqlLedger, str]:
     return ledger, says
 
 
+CACHE_SECRET_FILE = "cache.secret"  # noqa: S105 - a name
+
+
+def has_cache_secret(settings: Settings) -> bool:
+    """Whether there is one already, so that `cache_secret` makes none."""
+    return settings.get("GATEWAY_CACHE_SECRET") is not None or (settings.data_dir / CACHE_SECRET_FILE).exists()
+
+
 def cache_secret(settings: Settings) -> bytes:
     """GATEWAY_CACHE_SECRET, or one made once and kept in the data directory, readable by its owner only."""
     given = settings.get("GATEWAY_CACHE_SECRET")
     if given is not None:
         return given.encode()
-    path = settings.data_dir / "cache.secret"
+    path = settings.data_dir / CACHE_SECRET_FILE
     if not path.exists():
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -139,5 +150,15 @@ def cache_secret(settings: Settings) -> bytes:
 
 
 def cache_keys(settings: Settings, secret: bytes) -> list[bytes]:
-    """To come."""
-    return [box_key(secret)]
+    """What seals kept answers: of GATEWAY_CACHE_KEYS, the first seals; else of the secret. Raises StartError."""
+    given = settings.get("GATEWAY_CACHE_KEYS")
+    if given is None:
+        return [box_key(secret)]
+    texts = [text.strip() for text in given.split(",")]
+    for number, text in enumerate(texts, 1):
+        if len(text) < SHORTEST_CACHE_KEY:
+            raise StartError(
+                f"GATEWAY_CACHE_KEYS: text {number} of {len(texts)} has {len(text)} characters, and {SHORTEST_CACHE_KEY} "
+                "are the least: separate the texts by commas, and make one with `openssl rand -hex 32`"
+            )
+    return [box_key(text.encode()) for text in texts]

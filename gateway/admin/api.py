@@ -22,6 +22,8 @@ from gateway.core.errors import Blame, GatewayError
 from gateway.core.explain import Explanation
 from gateway.core.world import Caller, World
 
+from .audit import Read, audit_routes
+from .cache import CacheParts, cache_routes
 from .config import ConfigParts, config_routes
 from .feedback import FeedbackParts, feedback_routes
 from .keys import KeyParts, key_routes
@@ -71,6 +73,8 @@ class AdminParts:
     configs: ConfigParts
     feedback: FeedbackParts
     decision: Callable[[str], msgspec.Struct]
+    cache: CacheParts
+    audit: Read
 
 
 class _Out(Response):
@@ -88,6 +92,8 @@ def create_api(parts: AdminParts, *, version: str) -> FastAPI:
     _install_models(api, parts)
     _install_admin(api, parts)
     api.include_router(key_routes(parts.keys, parts.authorise_admin))
+    api.include_router(cache_routes(parts.cache, parts.authorise_admin))
+    api.include_router(audit_routes(parts.audit, parts.authorise_admin))
     api.include_router(config_routes(parts.configs, parts.authorise_admin))
     api.include_router(feedback_routes(parts.feedback, parts.world, parts.authenticate))
     return api

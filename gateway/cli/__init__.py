@@ -23,6 +23,7 @@ COMMANDS = {
     "export": "the ledger as FOCUS 1.4, CSV or Parquet",
     "reconcile": "the ledger against a provider's invoice or usage export",
     "ledger": "version, upgrade and recount of the ledger's tables",
+    "cache": "what the response cache keeps; inspect a request; purge",
     "keys": "make, list, revoke and rotate API keys",
     "schema": "print the JSON Schema of routes.yaml, for editors",
     "demo": "simulated providers, steady traffic, and a price cut to watch",

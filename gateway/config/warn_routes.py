@@ -95,9 +95,7 @@ def _floor_warnings(route: Route, world: World, spot: Spot) -> Iterator[Mistake]
         yield here.mistake(f"the floor for {kinds} has no effect: the route's kind is {route.kind!r}")
     models = [world.market.models[name] for name in (*route.candidates, *route.fallbacks)]
     unreached = [
-        kind
-        for kind in _kinds(route, world)
-        if all(_under_floor(model, route, kind, world.market) for model in models)
+        kind for kind in _kinds(route, world) if all(_under_floor(model, route, kind, world.market) for model in models)
     ]
     # Of the only candidate of one kind of task the same has been said where it stands.
     if unreached and (len(models) > 1 or route.kind == AUTO):

@@ -70,7 +70,8 @@ def rules_digest(route: Route, market: Market) -> bytes:
     places = {provider: market.providers[provider].base_url for _, _, provider in models}
     cache = route.cache
     rules = {
-        "route": route.name, "policy": route.policy.name, "models": models, "places": places, "kind": route.kind,
+        "route": route.name, "policy": route.policy.name, "models": models, "first": len(route.candidates),
+        "places": places, "kind": route.kind,
         "floors": route.floors, "means": route.floor_means, "weights": route.weights,
         "jurisdictions": None if route.jurisdictions is None else sorted(route.jurisdictions),
         # When it ends stands in a kept answer: a shorter time must hold for those that are there already.

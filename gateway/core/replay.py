@@ -72,7 +72,7 @@ def rest_of(sent: bytes, completion: bytes, *, include_usage: bool) -> bytes | N
         return None
 
 
-# A stream, read -----------------------------------------------------------------------------------------------------
+# A stream, read ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -165,7 +165,7 @@ def _whole(choice: Json) -> Json:
     return choice
 
 
-# A completion, cut --------------------------------------------------------------------------------------------------
+# A completion, cut ---------------------------------------------------------------------------------------------------
 
 
 def _cut(body: Json, had: _Beginning, include_usage: bool) -> bytes:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.core.caching import AS_EVER, read_control
 from gateway.core.contracts import Cache, Upstream
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.market import Market
@@ -34,7 +33,7 @@ from .admission import Admissions, tags_json
 from .attempt import Job, decision_json
 from .attempts import Asking, Attempts
 from .clock import new_id, now_us, ticks_us
-from .door import LiveKeys, authenticate, read_body, tags_of, terms_given
+from .door import LiveKeys, authenticate, control_of, read_body, tags_of, terms_given
 from .faults import over_time, where
 from .health import Health, set_aside
 from .keeper import Keeper
@@ -42,8 +41,8 @@ from .live import Live
 from .memo import Memo, asks_nothing, repeat
 from .metrics import Metrics
 from .moment import Moment
-from .plan import CachePlan, Planner
-from .reply import Receive, Reply, Scope, Send, header
+from .plan import plan_cache
+from .reply import Receive, Reply, Scope, Send
 from .settle import Booking, Settler
 from .sharing import Sharing
 
@@ -76,8 +75,7 @@ class ChatEndpoint:
             upstreams=parts.upstreams, booking=parts.booking, admissions=parts.admissions,
             health=parts.health, metrics=parts.metrics, conversations=parts.moment.conversations,
         )  # fmt: skip
-        self._planner = Planner(parts.secret)
-        keeper = Keeper(parts.cache, parts.metrics.unkept)
+        keeper = Keeper(parts.cache, parts.metrics)
         self.sharing = Sharing(parts.cache, keeper, parts.booking, self._ask)
         self._memo = Memo()
         self.in_flight = 0
@@ -116,6 +114,7 @@ class ChatEndpoint:
         at_us = now_us()  # the prices of now, not of when a slow client began to send
         known = self._memo.find(caller, body, live, at_us)
         if known is not None and asks_nothing(arrival.scope):
+            self._parts.metrics.replayed(len(known.answer.body))
             await repeat(known, arrival.request_id, arrival.began_us, at_us, reply, self._parts.booking)
             return
         job = await self._decided(arrival, live, caller, body, at_us)
@@ -126,7 +125,10 @@ class ChatEndpoint:
             return
         async with asyncio.timeout(job.decision.route.timeouts.total):
             replayed = await self.sharing.serve(job, live, reply)
-        if replayed is not None and asks_nothing(arrival.scope):
+        if replayed is None:
+            return
+        self._parts.metrics.replayed(len(replayed.kept.answer.body))
+        if asks_nothing(arrival.scope):
             self._memo.keep(job, replayed.kept, live, replayed.record, body)
 
     async def _ask(self, job: Job, live: Live, reply: Reply) -> Asking:
@@ -148,7 +150,10 @@ class ChatEndpoint:
             decision = answer(question, world)
         request, route = question.request, decision.route
         candidates_json, drops_json = decision_json(decision)
-        plan = None if route.cache is None else self._plan(arrival.scope, request, caller, decision, live)
+        plan = None
+        if route.cache is not None:
+            control = control_of(arrival.scope)
+            plan = plan_cache(self._parts.secret, request, caller, decision, live, control)
         return Job(
             request_id=arrival.request_id,
             at_us=at_us,
@@ -166,11 +171,6 @@ class ChatEndpoint:
             remembered=remember(question, decision, world.version),
             whole=request.stream and route.delivery is Delivery.WHOLE,
         )
-
-    def _plan(self, scope: Scope, request: ChatRequest, caller: Caller, decision: Decision, live: Live) -> CachePlan:
-        asked = header(scope, b"cache-control")
-        control = AS_EVER if asked is None else read_control(asked.decode("latin-1"))
-        return self._planner.plan(request, caller, decision, live, control)
 
     async def question(self, scope: Scope, request: ChatRequest, caller: Caller, world: World, at_us: int) -> Question:
         """Raises GatewayError for a route that is none, and for terms that cannot be had."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
+from gateway.core.caching import AS_EVER, Control, read_control
 from gateway.core.errors import Blame, GatewayError
 from gateway.core.request import ChatRequest, checked_tags
 from gateway.core.terms import HEADERS
@@ -113,6 +114,12 @@ def terms_given(scope: Scope) -> Mapping[str, str]:
         if term is not None:
             given[term] = value.decode("latin-1").strip()
     return given
+
+
+def control_of(scope: Scope) -> Control:
+    """What `Cache-Control` asks; several lines of it are one list."""
+    lines = [value for name, value in scope["headers"] if name == b"cache-control"]
+    return read_control(b",".join(lines).decode("latin-1")) if lines else AS_EVER
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int, deadline_s: float) -> bytes:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from gateway.core.cachekey import not_kept_as
 from gateway.core.caching import CachedAnswer
 from gateway.core.contracts import Cache
 from gateway.core.records import UsageSource
+from gateway.core.routing import Decision
 
-from .attempt import Attempt, Job
+from .attempt import Attempt
 from .clock import chance, now_us
 from .health import set_aside
 from .live import Live
+from .metrics import Metrics
 from .plan import CachePlan
 
 PUTS_AT_ONCE = 256
@@ -23,11 +24,11 @@ _US = 1_000_000
 
 
 class Keeper:
-    """Owns the writes that go on beside replies; `close` waits for them. unkept: told why an answer is not kept."""
+    """Owns the writes that go on beside replies; `close` waits for them."""
 
-    def __init__(self, cache: Cache, unkept: Callable[[str], None]) -> None:
+    def __init__(self, cache: Cache, metrics: Metrics) -> None:
         self._cache = cache
-        self._unkept = unkept
+        self._metrics = metrics
         self._puts: set[asyncio.Task[None]] = set()
 
     def to_keep(self, attempt: Attempt, body: bytes | None, plan: CachePlan, epoch: int) -> CachedAnswer | None:
@@ -36,7 +37,7 @@ class Keeper:
             return None
         reason = _not_kept(attempt, body, plan, epoch)
         if reason or body is None:
-            self._unkept(reason or "unreadable")
+            self._metrics.unkept(reason or "unreadable")
             return None
         rule, job = plan.rule, attempt.job
         kept_at = now_us()
@@ -61,7 +62,7 @@ class Keeper:
     def put(self, key: str, answer: CachedAnswer) -> None:
         """Beside the request, not before its reply."""
         if len(self._puts) >= PUTS_AT_ONCE:
-            self._unkept("busy")
+            self._metrics.unkept("busy")
             return
         task = asyncio.create_task(self._cache.put(key, answer), name="cache-put")
         self._puts.add(task)
@@ -86,14 +87,14 @@ def _not_kept(attempt: Attempt, body: bytes | None, plan: CachePlan, epoch: int)
     return not_kept_as(plan.rule, attempt.job.request, body)
 
 
-def not_replayed(kept: CachedAnswer, job: Job, plan: CachePlan, live: Live, at_us: int) -> str:
+def not_replayed(kept: CachedAnswer, decision: Decision, plan: CachePlan, live: Live, at_us: int) -> str:
     """Why a kept answer is not one for this request; "" when it is.
 
     Its model must be one that may answer now. One that is set aside for its health may: nobody has to ask it.
     """
     if plan.oldest_s is not None and kept.age_s(at_us) > plan.oldest_s:
         return "too_old"
-    decision, market = job.decision, live.world.market
+    market = live.world.market
     model = market.models.get(kept.model)
     if model is None or kept.model not in live.targets or market.prices.at(kept.model, decision.now) is None:
         return "model_not_allowed"

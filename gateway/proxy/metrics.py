@@ -80,6 +80,7 @@ _TOTALS = (
     ("gateway_store_errors_total", "Errors of the cache's store."),
     ("gateway_cache_unreadable_total", "Kept answers that could not be opened; they are deleted."),
 )
+_KEPT_BYTES = "kept_bytes"
 _STORE = (
     ("gateway_cache_store_evictions_total", "counter", "Keys that the store has evicted for want of memory."),
     ("gateway_cache_store_used_bytes", "gauge", "Memory that the store uses, for whatever is kept there."),
@@ -92,13 +93,17 @@ def _zero() -> int:
     return 0
 
 
+def _nobody_knows() -> None:
+    return None
+
+
 class Metrics:
     """Counters of one worker process. What other parts know is asked of them when the page is written: assign the
     callables below once those parts exist.
 
     healthy: (provider, model, may it be used) of every model; see `provider_health`.
     prices: (provider, model, rates in force now); see `prices_in_force`.
-    cache_store: what is known of the store, by the names of _STORE.
+    cache_store: what is known of the store: evictions, bytes used, bytes at most.
     config: the version of the configuration in force. reloads: how many, by their result. The rest are the current
     counts of what they are named after.
     """
@@ -117,7 +122,8 @@ class Metrics:
         ledger_failures: Callable[[], int] = _zero,
         store_errors: Callable[[], int] = _zero,
         cache_unreadable: Callable[[], int] = _zero,
-        cache_store: Callable[[], Mapping[str, int]] = dict,
+        cache_kept_bytes: Callable[[], int] = _zero,
+        cache_store: Callable[[], tuple[int, int, int] | None] = _nobody_knows,
         learning_pending: Callable[[], int] = _zero,
         learning_failures: Callable[[], int] = _zero,
         in_flight: Callable[[], int] = _zero,
@@ -131,6 +137,7 @@ class Metrics:
         self.ledger_failures = ledger_failures
         self.store_errors = store_errors
         self.cache_unreadable = cache_unreadable
+        self.cache_kept_bytes = cache_kept_bytes
         self.cache_store = cache_store
         self.learning_pending = learning_pending
         self.learning_failures = learning_failures
@@ -141,7 +148,6 @@ class Metrics:
         self.overhead = self.counts.overhead
         self.rejected = self.counts.reject
         self.unkept = self.counts.not_kept
-        self.kept = self.counts.kept
         self.replayed = self.counts.replayed
         self._process = ProcessCollector(registry=None)
 
@@ -152,6 +158,7 @@ class Metrics:
             "gateway_learning_failures_total": self.learning_failures(),
             "gateway_store_errors_total": self.store_errors(),
             "gateway_cache_unreadable_total": self.cache_unreadable(),
+            _KEPT_BYTES: self.cache_kept_bytes(),
         }
         levels: dict[str, Number] = {
             "gateway_ledger_pending_rows": self.ledger_pending(),
@@ -181,7 +188,7 @@ class Metrics:
         ]
         _counts(page, labelled, whole.counts.rejected)
         _money(page, labelled)
-        _cache(page, whole.counts)
+        _cache(page, whole.counts, whole.totals[_KEPT_BYTES])
         _latencies(page, labelled, whole.counts)
         self._parts(page)
         self._levels(page, whole)
@@ -200,10 +207,10 @@ class Metrics:
             for token_class, pico in zip(CLASSES, prices, strict=True):
                 page.sample(name, f'{labels},class="{token_class}"', usd_per_million(pico))
         known = self.cache_store()
-        for name, kind, told in _STORE:
+        for at, (name, kind, told) in enumerate(_STORE):
             page.family(name, kind, told)
-            if name in known:
-                page.plain(name, known[name])
+            if known is not None:
+                page.plain(name, known[at])
         page.family("gateway_build_info", "gauge", "Always 1: the version of the program and of its configuration.")
         page.sample("gateway_build_info", f'version="{escape(self.version)}",config="{escape(self.config())}"', "1")
         page.family("gateway_config_reloads_total", "counter", "Reloads of the configuration, by their result.")
@@ -249,7 +256,7 @@ _CacheKey = tuple[str, str, bool]
 """route, team, simulated: no provider was asked, or it does not matter which."""
 
 
-def _cache(page: Page, counts: Counts) -> None:
+def _cache(page: Page, counts: Counts, kept_bytes: Number) -> None:
     hits: dict[_CacheKey, dict[str, int]] = {}
     misses: dict[_CacheKey, int] = {}
     bypasses: dict[_CacheKey, int] = {}
@@ -270,9 +277,9 @@ def _cache(page: Page, counts: Counts) -> None:
             page.sample(name, team_labels(*of), str(count))
     page.family("gateway_cache_unkept_total", "counter", "Answers that were served and not kept, though they might be.")
     page.by("gateway_cache_unkept_total", "", "reason", counts.unkept)
-    page.family("gateway_cache_bytes_total", "counter", "Bytes of answers, as they are before they are compressed.")
-    sizes = {"kept": counts.kept_bytes, "replayed": counts.replayed_bytes}
-    page.by("gateway_cache_bytes_total", "", "direction", sizes)
+    page.family("gateway_cache_bytes_total", "counter", "Bytes kept, as they are sealed, and bytes replayed.")
+    for direction, size_bytes in (("kept", kept_bytes), ("replayed", counts.replayed_bytes)):
+        page.sample("gateway_cache_bytes_total", f'direction="{direction}"', str(size_bytes))
 
 
 def _latencies(page: Page, labelled: _Labelled, counts: Counts) -> None:

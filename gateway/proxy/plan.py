@@ -10,7 +10,7 @@ import msgspec
 from gateway.core.cachekey import cache_key, not_kept_for, rules_digest, scope_name
 from gateway.core.caching import AS_EVER, CacheRule, Control
 from gateway.core.request import ChatRequest
-from gateway.core.route import Delivery, Route
+from gateway.core.route import Delivery
 from gateway.core.routing import Decision
 from gateway.core.world import Caller
 
@@ -24,9 +24,6 @@ EMBEDDING = "embedding"
 
 EMBEDDED = "embedded"
 """How such a call ends well: not as an answer."""
-
-MOST_RULES = 512
-"""Rules whose digest is remembered: those of the routes, and of routes under the terms of single requests."""
 
 
 class CachePlan(msgspec.Struct, frozen=True):
@@ -53,37 +50,22 @@ class CachePlan(msgspec.Struct, frozen=True):
         return "miss" if self.look and self.keep else "bypass"
 
 
-class Planner:
-    """Makes plans. `secret` keys the names of kept answers."""
-
-    def __init__(self, secret: bytes) -> None:
-        self._secret = secret
-        self._live: Live | None = None
-        self._digests: dict[int, tuple[Route, bytes]] = {}
-
-    def plan(self, request: ChatRequest, caller: Caller, decision: Decision, live: Live, control: Control) -> CachePlan:
-        """Only for a route that has a cache."""
-        rule = decision.route.cache
-        assert rule is not None
-        scope = scope_name(rule.scope, caller, simulated=live.simulated)
-        rules = self._digest(decision.route, live)
-        key = cache_key(self._secret, scope=scope, rules=rules, caller=caller, request=request)
-        plan = CachePlan(rule, key, scope, rules, share=rule.coalesce)
-        reason = not_kept_for(rule, request)
-        if reason:
-            return msgspec.structs.replace(
-                plan, look=False, keep=False, share=False, reason=reason, only_kept=control.only_if_cached
-            )  # fmt: skip
-        return plan if control is AS_EVER else _controlled(plan, control, permitted=caller.may_bypass_cache)
-
-    def _digest(self, route: Route, live: Live) -> bytes:
-        """Remembered by the identity of the route, which is held on to: no other one can take its place meanwhile."""
-        if live is not self._live or len(self._digests) > MOST_RULES:
-            self._live, self._digests = live, {}
-        known = self._digests.get(id(route))
-        if known is None:
-            known = self._digests[id(route)] = (route, rules_digest(route, live.world.market))
-        return known[1]
+def plan_cache(
+    secret: bytes, request: ChatRequest, caller: Caller, decision: Decision, live: Live, control: Control
+) -> CachePlan:
+    """Only for a route that has a cache. secret: keys the names of kept answers."""
+    rule = decision.route.cache
+    assert rule is not None
+    scope = scope_name(rule.scope, caller, simulated=live.simulated)
+    rules = rules_digest(decision.route, live.world.market)
+    key = cache_key(secret, scope=scope, rules=rules, caller=caller, request=request)
+    plan = CachePlan(rule, key, scope, rules, share=rule.coalesce)
+    reason = not_kept_for(rule, request)
+    if reason:
+        return msgspec.structs.replace(
+            plan, look=False, keep=False, share=False, reason=reason, only_kept=control.only_if_cached
+        )  # fmt: skip
+    return plan if control is AS_EVER else _controlled(plan, control, permitted=caller.may_bypass_cache)
 
 
 def _controlled(plan: CachePlan, control: Control, *, permitted: bool) -> CachePlan:

@@ -69,7 +69,7 @@ class Semantic:
             if near.key == plan.key or differs(question.text, near.text):
                 continue
             answer = (await self._cache.look(near.key, plan.scope, flight="")).answer
-            if answer is not None and _is_fresh(answer) and not not_replayed(answer, job, plan, live, now_us()):
+            if answer is not None and _is_fresh(answer) and not not_replayed(answer, job.decision, plan, live, now_us()):
                 return answer, near.similarity
         self._under_way[job.request_id] = _Vector(question, values)
         if len(self._under_way) > MOST_WAITING:

@@ -97,7 +97,7 @@ class Sharing:
             if end.landed is not None:
                 return None
             if end.kept is not None:
-                if not not_replayed(end.kept.answer, job, plan, live, now_us()):
+                if not not_replayed(end.kept.answer, job.decision, plan, live, now_us()):
                     return await follower.replay(end.kept)
                 break  # it asks for a younger one than the request that looked
             if end.fault is not None and (own or end.fault.shared):
@@ -263,11 +263,10 @@ class Sharing:
         return None
 
     async def _failed(self, fault: Fault, flight: Flight, follower: Follower, *, own: bool) -> Replayed | None:
-        fallback, job = flight.fallback, follower.job
-        plan = job.cache_plan
+        fallback, decision, plan = flight.fallback, follower.job.decision, follower.job.cache_plan
         assert plan is not None
         stands_in = fallback is not None and fault.shared and not follower.reply.started
-        if stands_in and fallback is not None and not not_replayed(fallback, job, plan, follower.live, now_us()):
+        if stands_in and fallback is not None and not not_replayed(fallback, decision, plan, follower.live, now_us()):
             return await follower.replay(Kept(fallback, "stale", "error"))
         follower.failed(fault, own=own)
         raise fault.error()
@@ -295,7 +294,7 @@ def _usable(
     if answer is None:
         return None, None, ""
     at_us = now_us()
-    reason = not_replayed(answer, job, plan, live, at_us)
+    reason = not_replayed(answer, job.decision, plan, live, at_us)
     if reason:
         return None, None, reason
     freshness = answer.freshness(at_us)

@@ -74,7 +74,7 @@ class EmbeddedStore:
         """What a Redis client connects to: unix:///..., percent-encoded."""
         if self._socket is None:
             raise RuntimeError("the embedded store has not been started")
-        return f"unix://{quote(str(self._socket))}"
+        return _address(self._socket)
 
     @property
     def alive(self) -> bool:
@@ -104,7 +104,8 @@ class EmbeddedStore:
             self._socket = self._place_for_socket()
             self._socket.unlink(missing_ok=True)  # left by a server that was killed; the lock says it is gone
             self._process = self._spawn(server, self._lock, self._socket)
-            os.pwrite(self._lock, f"gateway {os.getpid()} server {self._process.pid}\n".encode(), 0)
+            held_by = f"gateway {os.getpid()} server {self._process.pid}\n{self._socket}\n"
+            os.pwrite(self._lock, os.fsencode(held_by), 0)
             await self._wait_until_it_answers(self._process, self._socket)
         except OSError as exc:
             await self.close()
@@ -219,7 +220,7 @@ async def _take_lock(home: Path) -> int:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.ftruncate(lock, 0)
                 return lock
-            holder = os.pread(lock, 100, 0).decode(errors="replace").split()
+            holder = _holder(lock)[0].split()
             gateway = int(holder[1]) if len(holder) == 4 and holder[1].isdigit() else None
             if gateway is None or _runs(gateway):
                 told = f"{home} is in use by another gateway (process {gateway or 'unknown'}): stop that one"
@@ -232,6 +233,33 @@ async def _take_lock(home: Path) -> int:
     except BaseException:
         os.close(lock)
         raise
+
+
+def _holder(lock: int) -> tuple[str, str]:
+    """Who holds it, and where its server listens; empty where that is not known."""
+    lines = os.fsdecode(os.pread(lock, 512, 0)).split("\n")
+    return lines[0], lines[1] if len(lines) > 1 else ""
+
+
+def running_store(data_dir: Path) -> str:
+    """What a Redis client connects to while a gateway runs on this data directory. Raises EmbeddedStoreError."""
+    home = data_dir.resolve() / "valkey"
+    with contextlib.suppress(OSError):
+        lock = os.open(home / "lock", os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # taken: nobody runs here, whatever the file says
+        except BlockingIOError:
+            socket = _holder(lock)[1]
+            if socket:
+                return _address(Path(socket))
+        finally:
+            os.close(lock)
+    told = f"no gateway runs on {data_dir}, and the embedded store runs only with one"
+    raise EmbeddedStoreError(f"{told}: start it, name its directory with --data-dir, {_INSTEAD}")
+
+
+def _address(socket: Path) -> str:
+    return f"unix://{quote(str(socket))}"
 
 
 def _runs(pid: int) -> bool:

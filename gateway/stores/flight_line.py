@@ -1,8 +1,8 @@
 """Calls under way, told to and heard from the other processes through Redis: one task, awake while there is any.
 
 A call is known by its token, `<flight>:<random>`. Whoever leads it holds the flight's lease and renews it; a leader
-that dies lets it end. What it has received so far is a log of sealed chunks, each under its number, so that a chunk that is
-sent twice, or overtaken by the last one, changes nothing.
+that dies lets it end. What it has received so far is a log of sealed chunks, each under its number, so that a chunk
+that is sent twice, or overtaken by the last one, changes nothing.
 
 Invariants: what is told and what is heard never makes a request wait. Lease and log are read at one moment, so an end
 is never missed. A call nobody listens to is told at leisure.
@@ -44,6 +44,9 @@ LEISURE_S = 0.1
 IDLE_S = 0.05
 """How often a follower looks, after a while in which there was nothing."""
 
+LONGEST_S = 3_600.0
+"""A call that has not landed by then has no followers any more: whoever led it has forgotten it."""
+
 PATIENCE_S = 0.5
 MOST_BYTES = 64 * 2**20
 """Of the parts of one call; a larger one has no followers."""
@@ -78,6 +81,7 @@ class _Led:
     """parts: not sealed yet. chunk: the sealed one on its way, number `told`; it stays until the server has it."""
 
     token: str
+    since: float
     renewed_at: float
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
@@ -134,7 +138,7 @@ class FlightLine:
     def leads(self, token: str) -> None:
         """The lease was taken just now."""
         now = time.monotonic()
-        self._led[token] = _Led(token, renewed_at=now, next_at=now + LEISURE_S)
+        self._led[token] = _Led(token, since=now, renewed_at=now, next_at=now + LEISURE_S)
         self._wake.set()
 
     def give_up(self, token: str) -> None:
@@ -228,6 +232,8 @@ class FlightLine:
 
     def _news(self, now: float) -> list[tuple[_Led, bytes]]:
         """What is told in this tick."""
+        for token in [led.token for led in self._led.values() if now - led.since > LONGEST_S]:
+            self.give_up(token)
         news: list[tuple[_Led, bytes]] = []
         room = TICK_BYTES
         for led in self._led.values():

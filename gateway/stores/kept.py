@@ -85,7 +85,7 @@ class KeptAnswers:
     """`deleted` counts values that were removed before their end, `unreadable` those that did not open."""
 
     def __init__(self, url: str, keys: Sequence[bytes]) -> None:
-        """keys: of the box, the one that seals first. Raises ValueError when the address is none, never repeating it."""
+        """keys: of the box; the first seals. Raises ValueError when the address is none, without repeating it."""
         self._slow = RedisLink(url, connections=CONNECTIONS, connect_timeout_s=PATIENCE_S, timeout_s=PATIENCE_S)
         self._box = Box(keys)
         self.deleted = 0
@@ -111,6 +111,11 @@ class KeptAnswers:
         call = _purge.call((PURGES,), b"%d" % MOST_LABELS, *labels)
         (_, epoch) = await self._manage(_purge.load, call)
         return int(epoch)
+
+    async def purges(self) -> tuple[int, dict[str, int]]:
+        """The epoch, and of each label the epoch of its last purge. Raises CacheUnavailable."""
+        (reply,) = await self._manage(packed("HGETALL", PURGES))
+        return purges_of(reply)
 
     async def entries(self) -> AsyncIterator[Entry]:
         """All that is kept, in no order; what comes and goes meanwhile may be told or not, or twice.

@@ -36,6 +36,9 @@ GRACE_S = 0.002
 GRACES = 5
 """How often it may be held up again meanwhile."""
 
+LEFT_LATER_S = 0.01
+"""How much sooner than its time a silent batch is judged when one of those in it has waited long enough."""
+
 NEVER = float("inf")
 
 Answer = Reply | ResponseError
@@ -288,7 +291,7 @@ class Lanes:
             return
         for batch in list(self._out):
             # Batches leave a little later than their first was asked, and tell what ails him.
-            if batch.judged_at <= now and batch.task is not None and not batch.task.done():
+            if batch.judged_at <= now + LEFT_LATER_S and batch.task is not None and not batch.task.done():
                 batch.judged_at = NEVER
                 self._lost(batch, TimeoutError())
                 batch.task.cancel()

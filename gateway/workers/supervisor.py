@@ -29,7 +29,7 @@ from gateway.banner import banner
 from gateway.config import Loaded, Reloader, Standing, read_texts
 from gateway.proxy.reports import Report
 from gateway.settings import Settings, StartError
-from gateway.shared import cache_secret, checked, open_ledger, open_store
+from gateway.shared import cache_keys, cache_secret, checked, open_ledger, open_store
 from gateway.simulated import SimulatedProviders
 
 from .channel import Orders, Serve
@@ -63,7 +63,7 @@ async def _run(settings: Settings, workers: int) -> None:
         # What workers could otherwise make at the same time.
         ledger, ledger_says = await open_ledger(settings)
         ledger.close()
-        cache_secret(settings)
+        cache_keys(settings, cache_secret(settings))
         orders = Orders(
             routes=str(settings.routes),
             host=settings.host,

@@ -38,7 +38,7 @@ def application(engine) -> FastAPI:
         world=unused, authenticate=unused, authorise_admin=authorise, authorise_metrics=unused, explain=unused,
         spend=unused, metrics=unused, metrics_type="", readiness=unused,
         keys=api.KeyParts(ring.create, ring.listed, ring.revoke, ring.rotate), feedback=unused, decision=unused,
-        configs=unused,
+        configs=unused, cache=unused, audit=unused,
     )  # fmt: skip
     return create_api(parts, version="test")
 

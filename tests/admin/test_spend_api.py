@@ -73,7 +73,7 @@ def test_a_ledger_that_is_away_is_a_503():
     parts = AdminParts(
         world=unused, authenticate=unused, authorise_admin=lambda scope: None, authorise_metrics=unused,
         explain=unused, spend=away, metrics=unused, metrics_type="", readiness=unused, keys=unused,
-        feedback=unused, decision=unused, configs=unused,
+        feedback=unused, decision=unused, configs=unused, cache=unused, audit=unused,
     )  # fmt: skip
     answer = TestClient(create_api(parts, version="test")).get("/admin/spend")
 

@@ -61,7 +61,7 @@ def said(value):
     return [said(one) for one in value] if isinstance(value, list) else value
 
 
-# Drawn at random ----------------------------------------------------------------------------------------------------
+# Drawn at random -----------------------------------------------------------------------------------------------------
 
 texts = st.text(max_size=12)
 calls = st.lists(

@@ -63,7 +63,7 @@ def message_of(stream: bytes) -> dict:
     return joined(stream)["choices"][0]["message"]
 
 
-# A stream joined ----------------------------------------------------------------------------------------------------
+# A stream joined -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("asked", ASKED.values(), ids=list(ASKED))
@@ -160,7 +160,7 @@ def test_a_stream_that_is_not_clearly_one_answer_is_none(stream):
     assert join_stream(stream, b"") is None
 
 
-# A completion cut ---------------------------------------------------------------------------------------------------
+# A completion cut ----------------------------------------------------------------------------------------------------
 
 
 def test_a_completion_cut_and_joined_again_is_the_same():
@@ -235,7 +235,7 @@ def test_a_choice_without_a_message_can_be_cut():
     assert [one["choices"][0]["finish_reason"] for one in chunks_of(cut_stream(body, include_usage=False))] == ["stop"]
 
 
-# The rest of it -----------------------------------------------------------------------------------------------------
+# The rest of it ------------------------------------------------------------------------------------------------------
 
 
 def other_ids(whole: bytes) -> bytes:

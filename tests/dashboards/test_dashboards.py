@@ -86,11 +86,8 @@ class Shop:
             ledger_failures=lambda: self.scrapes // 2,
             store_errors=lambda: self.scrapes // 3,
             cache_unreadable=lambda: self.scrapes // 3,
-            cache_store=lambda: {
-                "gateway_cache_store_evictions_total": self.scrapes,
-                "gateway_cache_store_used_bytes": 1_000_000 + self.scrapes,
-                "gateway_cache_store_max_bytes": 536_870_912,
-            },
+            cache_kept_bytes=lambda: 2_000 * self.scrapes,
+            cache_store=lambda: (self.scrapes, 1_000_000 + self.scrapes, 536_870_912),
             learning_pending=lambda: self.scrapes % 2,
             learning_failures=lambda: self.scrapes // 4,
             reloads=lambda: {"applied": self.scrapes, "refused": self.scrapes // 5},
@@ -113,7 +110,6 @@ class Shop:
             self.metrics.overhead(route, seconds)
         self.metrics.rejected("invalid")
         self.metrics.unkept("oversized")
-        self.metrics.kept(2_000)
         self.metrics.replayed(4_000)
 
 

@@ -7,33 +7,39 @@ import json
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
-from gateway.simulator import Scenario, Simulator
-from tests.flow.world import MODELS, PRICES, ROUTES, env
-from tests.running import RunningGateway
+from gateway.simulator import Scenario
+from tests.flow.river import afresh, running
+from tests.flow.world import MODELS, ROUTES
 
 MANY = 40
+SLOW = Scenario(ttft_ms=300, gap_ms=10, answer_tokens=30)
 _ROUTE = f"policy: cheapest, candidates: [{', '.join(MODELS)}], baseline: openai/gpt-6-test"
 MORE = f"""
   apart: {{{_ROUTE}, cache: {{ttl_s: 600, coalesce: false}}}}
 """
 
 
-@pytest.fixture
-async def river(tmp_path):
-    async with Simulator(PRICES) as sim:
-        sim.set_scenario(None, Scenario(ttft_ms=300, gap_ms=10, answer_tokens=30))
-        gateway = RunningGateway(tmp_path, ROUTES + MORE, env(sim))
-        await asyncio.to_thread(gateway.start)
-        async with aiohttp.ClientSession(gateway.url, connector=aiohttp.TCPConnector(limit=0)) as session:
-            try:
-                yield gateway, sim, session
-            finally:
-                await asyncio.to_thread(gateway.stop)
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def ask(session, text="what is shared?", **fields):
-    body = {"model": "kept", "messages": [{"role": "user", "content": text}], **fields}
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory):
+    async with running(tmp_path_factory.mktemp("river"), ROUTES + MORE) as one:
+        yield one
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def river(shared):
+    one = await afresh(shared, SLOW)
+    async with aiohttp.ClientSession(one.gateway.url, connector=aiohttp.TCPConnector(limit=0)) as session:
+        yield one, session
+
+
+async def ask(asked, text=None, **fields):
+    river, session = asked
+    body = {"model": "kept", "messages": [{"role": "user", "content": text or river.text}], **fields}
     async with session.post("/v1/chat/completions", json=body) as reply:
         return reply.status, reply.headers, await reply.read()
 
@@ -44,11 +50,11 @@ def text_of(events: bytes) -> str:
 
 
 async def test_equal_requests_make_one_call_and_each_has_its_row(river):
-    gateway, sim, session = river
-    answers = await asyncio.gather(*(ask(session) for _ in range(MANY)))
-    rows = await asyncio.to_thread(gateway.rows, MANY)
+    one, _ = river
+    answers = await asyncio.gather(*(ask(river) for _ in range(MANY)))
+    rows = await one.rows(MANY)
 
-    assert len(sim.bill) == 1
+    assert len(one.sim.bill) == 1
     assert {answer for _, _, answer in answers} == {answers[0][2]}
     words = sorted(headers["x-gateway-cache"] for _, headers, _ in answers)
     assert words == ["coalesced"] * (MANY - 1) + ["miss"]
@@ -57,64 +63,65 @@ async def test_equal_requests_make_one_call_and_each_has_its_row(river):
     (called,) = [row for row in rows if row["cache"] == "miss"]
     assert {(row["cost_nano"], row["baseline_nano"]) for row in followers} == {(0, called["baseline_nano"])}
     assert called["baseline_nano"] > 0
-    assert sum(row["cost_nano"] for row in rows) == sim.total_nano
-    assert {headers["x-gateway-cost-usd"] for _, headers, _ in answers if headers["x-gateway-cache"] == "coalesced"} == {
-        "0.000000000"
-    }
+    assert sum(row["cost_nano"] for row in rows) == one.sim.total_nano()
+    assert {
+        headers["x-gateway-cost-usd"] for _, headers, _ in answers if headers["x-gateway-cache"] == "coalesced"
+    } == {"0.000000000"}
 
 
 async def test_whoever_joins_a_stream_gets_it_from_its_beginning(river):
-    gateway, sim, session = river
-    first = asyncio.create_task(ask(session, stream=True))
+    one, _ = river
+    first = asyncio.create_task(ask(river, stream=True))
     await asyncio.sleep(0.45)  # some of it has been streamed
-    others = await asyncio.gather(*(ask(session, stream=True) for _ in range(MANY)))
+    others = await asyncio.gather(*(ask(river, stream=True) for _ in range(MANY)))
     called = await first
 
-    assert len(sim.bill) == 1
+    assert len(one.sim.bill) == 1
     assert text_of(called[2])
     assert {text_of(events) for _, _, events in others} == {text_of(called[2])}
     assert all(events.endswith(b"data: [DONE]\n\n") for _, _, events in others)
     assert {headers["x-gateway-cache"] for _, headers, _ in others} == {"coalesced"}
-    assert len(await asyncio.to_thread(gateway.rows, MANY + 1)) == MANY + 1
+    assert len(await one.rows(MANY + 1)) == MANY + 1
 
 
 async def test_the_call_goes_on_when_the_client_leaves_that_it_was_made_for(river):
-    gateway, sim, session = river
-    first = asyncio.create_task(ask(session, stream=True))
+    one, _ = river
+    first = asyncio.create_task(ask(river, stream=True))
     await asyncio.sleep(0.1)
-    others = [asyncio.create_task(ask(session, stream=True)) for _ in range(5)]
+    others = [asyncio.create_task(ask(river, stream=True)) for _ in range(5)]
     await asyncio.sleep(0.3)
     first.cancel()
     answers = await asyncio.gather(*others)
 
-    assert len(sim.bill) == 1
+    assert len(one.sim.bill) == 1
     assert all(events.endswith(b"data: [DONE]\n\n") for _, _, events in answers)
     assert len({text_of(events) for _, _, events in answers}) == 1
-    after = await ask(session, stream=True)
+    await asyncio.sleep(0.1)  # an answer is kept beside its reply
+    after = await ask(river, stream=True)
     assert after[1]["x-gateway-cache"] == "hit"
 
 
 async def test_a_follower_that_leaves_has_a_row_and_has_saved_nothing(river):
-    gateway, _, session = river
-    first = asyncio.create_task(ask(session, stream=True))
+    one, _ = river
+    first = asyncio.create_task(ask(river, stream=True))
     await asyncio.sleep(0.1)
-    leaver = asyncio.create_task(ask(session, stream=True))
+    leaver = asyncio.create_task(ask(river, stream=True))
     await asyncio.sleep(0.35)
     leaver.cancel()
     await first
-    rows = await asyncio.to_thread(gateway.rows, 2)
+    rows = await one.rows(2)
 
-    assert [(row["outcome"], row["cost_nano"], row["baseline_nano"]) for row in rows if row["cache"] == "coalesced"] == [
-        ("aborted", 0, 0)
-    ]
+    assert [
+        (row["outcome"], row["cost_nano"], row["baseline_nano"]) for row in rows if row["cache"] == "coalesced"
+    ] == [("aborted", 0, 0)]
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_error_of_the_provider_is_the_answer_to_all_of_them(river, stream):
-    gateway, sim, session = river
+    one, _ = river
     fault = "sim:fault=http_400"
-    answers = await asyncio.gather(*(ask(session, user=fault, stream=stream) for _ in range(MANY)))
-    rows = await asyncio.to_thread(gateway.rows, MANY)
+    answers = await asyncio.gather(*(ask(river, user=fault, stream=stream) for _ in range(MANY)))
+    rows = await one.rows(MANY)
 
     assert {status for status, _, _ in answers} == {400}
     assert len({answer for _, _, answer in answers}) == 1
@@ -125,42 +132,47 @@ async def test_an_error_of_the_provider_is_the_answer_to_all_of_them(river, stre
 
 
 async def test_a_stream_that_breaks_off_breaks_off_for_all(river):
-    _, sim, session = river
-    answers = await asyncio.gather(*(ask(session, user="sim:fault=cut_after_5", stream=True) for _ in range(5)))
+    one, _ = river
+    answers = await asyncio.gather(*(ask(river, user="sim:fault=cut_after_5", stream=True) for _ in range(5)))
 
     assert all(b"[DONE]" not in events for _, _, events in answers)
     assert all(b'"error"' in events for _, _, events in answers)
-    assert len(sim.bill) == 1
-    again = await ask(session, stream=True)
+    assert len(one.sim.bill) == 1
+    await asyncio.sleep(0.1)  # whoever comes at the same moment shares the failure
+    again = await ask(river, stream=True)
     assert again[1]["x-gateway-cache"] == "miss"
 
 
 async def test_requests_that_differ_in_delivery_or_in_anything_else_make_their_own_calls(river):
-    _, sim, session = river
+    one, _ = river
     await asyncio.gather(
-        ask(session), ask(session, stream=True), ask(session, "what else?"), ask(session, model="auto"),
-        ask(session, max_tokens=400), ask(session, temperature=0.7), ask(session, temperature=0.7),
+        ask(river), ask(river, stream=True), ask(river, "what else?"), ask(river, model="auto"),
+        ask(river, max_tokens=400), ask(river, temperature=0.7), ask(river, temperature=0.7),
     )  # fmt: skip
 
-    assert len(sim.bill) == 7
+    assert len(one.sim.bill) == 7
 
 
 async def test_a_route_may_make_every_call_by_itself(river):
-    _, sim, session = river
-    await asyncio.gather(*(ask(session, model="apart") for _ in range(5)))
-    hit = await ask(session, model="apart")
+    one, _ = river
+    await asyncio.gather(*(ask(river, model="apart") for _ in range(5)))
+    await asyncio.sleep(0.1)  # an answer is kept beside its reply
+    hit = await ask(river, model="apart")
 
-    assert len(sim.bill) == 5
+    assert len(one.sim.bill) == 5
     assert hit[1]["x-gateway-cache"] == "hit"
 
 
 async def test_calls_that_nobody_waits_for_are_finished_before_the_gateway_ends(river):
-    gateway, sim, session = river
-    first = asyncio.create_task(ask(session))
+    one, _ = river
+    first = asyncio.create_task(ask(river))
     await asyncio.sleep(0.15)
     first.cancel()
     await asyncio.sleep(0.05)
-    await asyncio.to_thread(gateway.stop)
+    await asyncio.to_thread(one.gateway.stop)
+    try:
+        rows = await one.rows(1)
+    finally:
+        await asyncio.to_thread(one.gateway.start)
 
-    rows = gateway.rows(1)
-    assert [(row["outcome"], row["cost_nano"]) for row in rows] == [("ok", sim.total_nano)]
+    assert [(row["outcome"], row["cost_nano"]) for row in rows] == [("ok", one.sim.total_nano())]

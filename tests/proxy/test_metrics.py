@@ -173,9 +173,7 @@ def test_whatever_the_cache_answers_is_counted_by_how_saves_its_baseline_and_has
 def test_who_shared_a_call_that_came_to_nothing_is_a_request_and_neither_a_hit_nor_an_attempt(outcome):
     metrics = Metrics("1")
 
-    metrics.record(
-        msgspec.structs.replace(HIT, cache="coalesced", outcome=outcome, baseline_nano=Nano(0)), final=True
-    )
+    metrics.record(msgspec.structs.replace(HIT, cache="coalesced", outcome=outcome, baseline_nano=Nano(0)), final=True)
 
     value = reader(metrics)
     assert value("gateway_requests_total", OPENAI, outcome=outcome) == 1
@@ -209,11 +207,11 @@ def test_a_revalidation_costs_and_is_an_attempt_but_nobodys_request():
 
 
 def test_what_is_kept_not_kept_and_replayed_is_counted_over_all_workers():
-    first, second = Metrics("1"), Metrics("1", cache_unreadable=lambda: 4)
+    first = Metrics("1", cache_kept_bytes=lambda: 2_000)
+    second = Metrics("1", cache_kept_bytes=lambda: 2_000, cache_unreadable=lambda: 4)
     for worker in (first, second):
         for reason in ("oversized", "truncated", "oversized"):
             worker.unkept(reason)
-        worker.kept(2_000)
         worker.replayed(700)
 
     value = reader(second, added(first))
@@ -231,7 +229,7 @@ def test_what_the_one_store_says_is_never_summed_over_its_workers():
         "gateway_cache_store_used_bytes": 4_096,
         "gateway_cache_store_max_bytes": 8_192,
     }
-    first, second = (Metrics("1", cache_store=lambda: told) for _ in range(2))
+    first, second = (Metrics("1", cache_store=lambda: tuple(told.values())) for _ in range(2))
 
     value = reader(second, added(first))
 
@@ -464,7 +462,7 @@ def test_promtool_accepts_the_page():
     metrics.overhead("cheap", 0.001)
     metrics.rejected("invalid")
     metrics.unkept("oversized")
-    metrics.cache_store = lambda: {"gateway_cache_store_used_bytes": 1}
+    metrics.cache_store = lambda: (1, 2, 3)
 
     done = subprocess.run([promtool, "check", "metrics"], input=metrics.render(), capture_output=True, check=False)
 

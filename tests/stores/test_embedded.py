@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.stores import embedded
-from gateway.stores.embedded import SOCKET_PATH_BYTES, EmbeddedStore, EmbeddedStoreError
+from gateway.stores.embedded import SOCKET_PATH_BYTES, EmbeddedStore, EmbeddedStoreError, running_store
 
 PARENT = """
 import asyncio, sys
@@ -153,6 +153,19 @@ async def test_a_long_path_moves_the_socket_and_leaves_nothing_behind(tmp_path: 
 async def test_signs_in_the_path_are_no_trouble(tmp_path: Path):
     async with EmbeddedStore(tmp_path / "a b'c\"d?e#f%20") as store:
         assert await ask(store, "PING") in (b"PONG", True)
+
+
+@pytest.mark.parametrize("long", [False, True], ids=["beside the data", "in a temporary directory"])
+async def test_other_processes_find_it_while_it_runs(tmp_path: Path, long: bool):
+    folder = tmp_path / ("d" * SOCKET_PATH_BYTES if long else "data")
+    with pytest.raises(EmbeddedStoreError, match="no gateway runs on"):
+        running_store(folder)
+    async with EmbeddedStore(folder) as store:
+        assert running_store(folder) == store.url
+        assert await ask(store, "PING") in (b"PONG", True)
+
+    with pytest.raises(EmbeddedStoreError, match="no gateway runs on"):
+        running_store(folder)
 
 
 async def test_without_the_wheel_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
