@@ -69,7 +69,9 @@ class Semantic:
             if near.key == plan.key or differs(question.text, near.text):
                 continue
             answer = (await self._cache.look(near.key, plan.scope, flight="")).answer
-            if answer is not None and _is_fresh(answer) and not not_replayed(answer, job.decision, plan, live, now_us()):
+            if answer is None or answer.freshness(now_us()) is not Freshness.FRESH:
+                continue
+            if not not_replayed(answer, job.decision, plan, live, now_us()):
                 return answer, near.similarity
         self._under_way[job.request_id] = _Vector(question, values)
         if len(self._under_way) > MOST_WAITING:
@@ -93,7 +95,3 @@ class Semantic:
         if self._keeping:
             await asyncio.wait(self._keeping, timeout=5.0)
         await self._neighbours.close()
-
-
-def _is_fresh(answer: CachedAnswer) -> bool:
-    return answer.freshness(now_us()) is Freshness.FRESH
