@@ -36,7 +36,10 @@ MOST_WAITING_BYTES = 64 * 2**20
 """Past these what is asked finds nothing at once."""
 
 GRACE_S = 0.002
-"""How long the loop has, after a deadline, to read what has arrived. A loop that was held up has as long as it was."""
+"""How long the loop has, after a deadline, to read what has arrived."""
+
+HELD_UP = 5
+"""A loop that came late to a deadline has so many times as long as it was late: it may only now have asked."""
 
 GRACES = 5
 """How often it may be held up again meanwhile."""
@@ -284,8 +287,7 @@ class Lanes:
             if first < NEVER:
                 self._arm(first)
             return
-        held_up_s = min(now - first, self._wait_s)
-        self._give(max(held_up_s, GRACE_S), now, GRACES)
+        self._give(max(min((now - first) * HELD_UP, self._wait_s), GRACE_S), now, GRACES)
 
     def _give(self, grace_s: float, rang_at: float, graces: int) -> None:
         loop = asyncio.get_running_loop()

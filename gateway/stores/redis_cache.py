@@ -30,7 +30,7 @@ from .scripts import Script
 TIMEOUT_S = 0.05
 """No request waits longer for the store, connecting included."""
 
-LOAD_S = 0.01
+LOAD_S = 0.02
 """The least that the table of purges is given once it has changed, also when nothing is left of TIMEOUT_S."""
 
 WRITE_PATIENCE_S = 1.0
