@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.records import SpendRecord, State
 
-from .plan import REVALIDATION
+from .plan import EMBEDDING, REVALIDATION
 
 # Upper bounds, in microseconds. A last bucket without a bound follows each.
 DURATION_US = tuple(int(seconds * 1e6) for seconds in (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600))
@@ -89,20 +89,21 @@ class Overhead:
 class Counts:
     """series: by key. overheads: by route. rejected: by reason. unkept: answers that were not kept, by reason.
 
-    replayed_bytes: the sizes of kept answers that were served.
+    kept_bytes and replayed_bytes: the sizes of answers that went into the response cache, and that came out of it.
     """
 
     series: dict[Key, Series] = field(default_factory=dict)
     overheads: dict[str, Overhead] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
     unkept: dict[str, int] = field(default_factory=dict)
+    kept_bytes: int = 0
     replayed_bytes: int = 0
 
     def record(self, record: SpendRecord, final: bool) -> None:
         """Count one finished attempt. final: no further attempt of its request follows.
 
         What the response cache answered enters no latency histogram: its provider was not asked, and would look faster
-        than it is. A revalidation has attempts and costs, but is nobody's request.
+        than it is. A revalidation and an embedding have attempts and costs, but are nobody's request.
         """
         key = (record.provider, record.model, record.route, record.team, record.simulated)
         series = self.series.get(key)
@@ -129,7 +130,7 @@ class Counts:
             series.fallback_us += duration_us
             return
         cache = record.cache
-        if cache == REVALIDATION:
+        if cache in (REVALIDATION, EMBEDDING):
             return
         series.requests[outcome] = series.requests.get(outcome, 0) + 1
         if cache == "miss":
@@ -175,6 +176,10 @@ class Counts:
         """Count an answer that was served and not kept. reason: one of our words."""
         self.unkept[reason] = self.unkept.get(reason, 0) + 1
 
+    def kept(self, size_bytes: int) -> None:
+        """Count an answer that was kept."""
+        self.kept_bytes += size_bytes
+
     def replayed(self, size_bytes: int) -> None:
         """Count a kept answer that was served."""
         self.replayed_bytes += size_bytes
@@ -187,6 +192,7 @@ class Counts:
             self.overheads.setdefault(route, Overhead()).add(taken)
         add_words(self.rejected, other.rejected)
         add_words(self.unkept, other.unkept)
+        self.kept_bytes += other.kept_bytes
         self.replayed_bytes += other.replayed_bytes
 
 
