@@ -9,6 +9,7 @@ on that a deployment has on: keys, a policy over three providers, the ledger (on
     streamed    the hot prompts, delivered as a stream
 
 Of rates the best round counts, since a busy machine only takes from them; of what is added to a request the best, too.
+The processor time of an answer is that of the gateway and its store together.
 
     PYTHONPATH=. python bench/cache.py [--rounds N] [--seconds N] [--distinct N]
 
@@ -57,21 +58,32 @@ class Load:
     name: str
     url: str
     prompts: int
+    pid: int
     connections: int = BUSY
     stream: bool = False
     rows: list[Row] = field(default_factory=list)
 
     def run(self, seconds: int) -> None:
+        before = _cpu_s(self.pid)
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
             script.write(_lua(self.prompts, stream=self.stream))
             script.flush()
             command = ["taskset", "-c", str(cores()[1]), "wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s"]
             command += ["--latency", "--timeout", "10s", "-s", script.name, f"{self.url}/v1/chat/completions"]
-            self.rows.append(read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        row = read_wrk(said)
+        self.rows.append(row | {"cpu_us": (_cpu_s(self.pid) - before) / (row["rate"] * seconds) * 1e6})
 
     @property
     def rates(self) -> list[float]:
         return [row["rate"] for row in self.rows]
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time of a process and its children so far, in seconds: what others do on the same core is not in it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    told = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in (pid, *children)]
+    return sum(int(words[11]) + int(words[12]) for words in told) / os.sysconf("SC_CLK_TCK")
 
 
 def prompt(number: int) -> str:
@@ -172,25 +184,27 @@ def _misses(gateway: RunningGateway) -> int:
 # The verdict ---------------------------------------------------------------------------------------------------------
 
 
-def _measure(gateway: RunningGateway, bare_url: str, distinct: int, rounds: int, seconds: int) -> bool:
-    bare, hot = Load("bare server", bare_url, HOT), Load("hot", gateway.url, HOT)
-    busy = [bare, hot, Load("streamed", gateway.url, HOT, stream=True)]
-    busy += [Load("distinct", gateway.url, distinct)] if distinct > HOT else []
-    alone = [Load("bare server", bare_url, HOT, connections=1), Load("hot", gateway.url, HOT, connections=1)]
-    alone += [Load("distinct", gateway.url, distinct, connections=1)] if distinct > HOT else []
+def _measure(gateway: RunningGateway, beside: tuple[str, int], given: argparse.Namespace) -> bool:
+    kinds = [("bare server", *beside, HOT), ("hot", gateway.url, gateway.pid, HOT)]
+    kinds += [("distinct", gateway.url, gateway.pid, given.distinct)] if given.distinct > HOT else []
+    busy = [Load(name, url, prompts, pid) for name, url, pid, prompts in kinds]
+    busy.append(Load("streamed", gateway.url, HOT, gateway.pid, stream=True))
+    alone = [Load(name, url, prompts, pid, connections=1) for name, url, pid, prompts in kinds]
+    bare, hot = busy[:2]
     before = _misses(gateway)
     for load in busy[1:]:
         load.run(1)
         load.rows.clear()
-    for _ in range(rounds):
+    for _ in range(given.rounds):
         for load in (*busy, *alone):
-            load.run(seconds)
+            load.run(given.seconds)
     bad = int(sum(row["bad"] for load in (*busy, *alone) for row in load.rows)) + _misses(gateway) - before
-    print(f"{BUSY} connections, answers/s      best   median   of the bare server's   p99 ms")
+    print(f"{BUSY} connections, answers/s      best   median   of the bare server's   p99 ms   processor us")
     for load in busy:
         ratio = statistics.median(a / b for a, b in zip(load.rates, bare.rates, strict=True))
-        p99 = statistics.median(row["p99_ms"] for row in load.rows)
-        print(f"  {load.name:<24}{max(load.rates):10,.0f}{statistics.median(load.rates):9,.0f}{ratio:23.2f}{p99:9.2f}")
+        p99, cpu = (statistics.median(row[name] for row in load.rows) for name in ("p99_ms", "cpu_us"))
+        figures = f"{max(load.rates):10,.0f}{statistics.median(load.rates):9,.0f}{ratio:23.2f}{p99:9.2f}{cpu:15.1f}"
+        print(f"  {load.name:<24}{figures}")
     print("one connection, p50 ms        best   median   added (best, median)")
     added = 0.0
     for load in alone:
@@ -227,12 +241,12 @@ def main() -> int:
             began = time.monotonic()
             size = asyncio.run(_fill(gateway.url, max(given.distinct, HOT)))
             print(f"{max(given.distinct, HOT):,} answers of {size:,} bytes kept in {time.monotonic() - began:.0f} s")
-            with _beside(gateways_core, "--bare", str(port), str(size)):
+            with _beside(gateways_core, "--bare", str(port), str(size)) as bare:
                 deadline = time.monotonic() + 10
                 while not answers(port):
                     assert time.monotonic() < deadline, "the bare server does not run"
                     time.sleep(0.05)
-                good = _measure(gateway, f"http://127.0.0.1:{port}", given.distinct, given.rounds, given.seconds)
+                good = _measure(gateway, (f"http://127.0.0.1:{port}", bare.pid), given)
     return 0 if good else 1
 
 
