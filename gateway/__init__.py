@@ -6,6 +6,7 @@ The map of the house, lowest floor first (an upper floor may import a lower one,
     policies    one file for each way to order candidates; the list is in its __init__
     dialects    one file for each provider wire; the list is in its __init__
     kinds       which kind of task a prompt is: features, linear heads, and the trained file that ships
+    vectors     vectors of texts: made small, signed, compared
     pricebook   dated prices and models, one YAML file for each provider; two public catalogues to hold them against
     finance     FOCUS rows of the ledger; invoices read and compared with it
     config      routes.yaml and the price book -> one frozen World, every mistake with its line

@@ -5,6 +5,7 @@ Nothing is decided here about requests; this is where concrete stores, upstreams
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -31,12 +32,14 @@ from gateway.proxy.affinity import Affinity
 from gateway.proxy.chat import ChatEndpoint, Parts
 from gateway.proxy.clock import made_within, now_us, ticks_s
 from gateway.proxy.door import authenticate, bearer, refuse_foreign_page
+from gateway.proxy.embedder import Embedder
 from gateway.proxy.health import Health
 from gateway.proxy.learner import Learner
 from gateway.proxy.litellm_upstream import LiteLLMUpstream
 from gateway.proxy.metrics import Metrics, prices_in_force, provider_health
 from gateway.proxy.moment import Moment
 from gateway.proxy.reply import Receive, Reply, Scope, Send
+from gateway.proxy.semantic import Semantic
 from gateway.proxy.settle import Booking
 from gateway.proxy.upstream import HttpUpstream
 from gateway.stores.circuits import SharedCircuits
@@ -45,6 +48,7 @@ from gateway.stores.key_table import KeyTable
 from gateway.stores.learned import SqlTallies
 from gateway.stores.ledger import SqlLedger
 from gateway.stores.redis_cache import RedisCache
+from gateway.stores.similar import RedisSimilar
 from gateway.stores.spend import names_in, period, spend, tags_wanted
 from gateway.stores.spend_text import to_json
 from gateway.stores.store_watch import StoreWatch
@@ -149,6 +153,10 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         affinity.start()
         stack.push_async_callback(affinity.close)
         chat = ChatEndpoint(parts)
+        similar = _open_similar(shared.store_url, cache_keys(settings, secret), secret)
+        semantic = Semantic(cache, similar, Embedder(upstreams, booking, admissions, health), secret)
+        stack.push_async_callback(semantic.close)
+        chat.sharing.similar = semantic
         stack.push_async_callback(chat.close)
         said = banner(settings, loaded, shared.store_says, ledger_says)
         keeping = Keeping(ledger.engine)
@@ -194,6 +202,11 @@ def _open_cache(url: str, keys: Sequence[bytes]) -> RedisCache:
         return RedisCache(url, keys)
     except ValueError as exc:
         raise StartError(f"REDIS_URL cannot be used: {exc}") from exc
+
+
+def _open_similar(url: str, keys: Sequence[bytes], secret: bytes) -> RedisSimilar:
+    """secret: signatures of questions are drawn from one of their own."""
+    return RedisSimilar(url, keys, hashlib.sha256(b"signatures of similar questions" + secret).digest())
 
 
 def _front(chat: ChatEndpoint, api: Callable[..., Any]) -> Callable[[Scope, Receive, Send], Any]:

@@ -66,8 +66,9 @@ def _targets(loaded: Loaded, settings: Settings, simulators: Mapping[str, str]) 
         headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
+        path = "embeddings" if model.embeds else "chat/completions"
         targets[model.id] = Target(
             model=model, provider=provider, dialect=DIALECTS[provider.dialect],
-            url=f"{base.rstrip('/')}/chat/completions", headers=headers, simulated=simulated,
+            url=f"{base.rstrip('/')}/{path}", headers=headers, simulated=simulated,
         )  # fmt: skip
     return targets

@@ -162,7 +162,7 @@ def _model_list(world: World, caller: Caller) -> list[dict[str, Any]]:
         if caller.may_use(route)
     ]  # fmt: skip
     for model in world.market.models.values():
-        if model.provider in world.market.off or not caller.may_use(world.direct[model.id]):
+        if model.embeds or model.provider in world.market.off or not caller.may_use(world.direct[model.id]):
             continue
         entries.append({"id": model.id, "object": "model", "created": 0, "owned_by": model.provider, "kind": "model"})
     return entries

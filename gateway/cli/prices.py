@@ -72,10 +72,10 @@ def prices(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace, world: World, at: datetime) -> int:
-    unknown = [name for name in arguments.words if name not in world.direct]
+    unknown = [name for name in arguments.words if _priced(world, name) is None]
     if unknown:
         return complain(f"no model is named {unknown[0]!r}; `gateway prices` lists those with a price")
-    named = [world.direct[name].candidates[0] for name in arguments.words]
+    named = [model for name in arguments.words if (model := _priced(world, name)) is not None]
     book = world.market.prices
     models = named or sorted(model for model in world.market.plain if book.at(model, at) is not None)
     quotes = [Quote(model, at, book.at(model, at), book.next_change(model, at)) for model in models]
@@ -87,6 +87,12 @@ def _show(arguments: argparse.Namespace, world: World, at: datetime) -> int:
         print(f"standard rates at {at:%Y-%m-%dT%H:%M:%SZ}, $ per million tokens; name a model for its tiers\n")
         print(price_text.overview(quotes), end="")
     return 0 if all(quote.price is not None for quote in quotes) else 1
+
+
+def _priced(world: World, name: str) -> str | None:
+    """The id of the model that a name stands for."""
+    direct = world.direct.get(name)
+    return world.embedders.get(name) if direct is None else direct.candidates[0]
 
 
 def _drift(arguments: argparse.Namespace, world: World, at: datetime) -> int:
@@ -102,7 +108,7 @@ def _import(arguments: argparse.Namespace, world: World, at: datetime) -> int:
         return complain(f"say which catalogue is read: --from {' or --from '.join(CATALOGUES)}")
     catalogue = _OPEN[arguments.from_]()
     wanted = arguments.words[1:]
-    new = [name for name in wanted if name not in world.direct]
+    new = [name for name in wanted if _priced(world, name) is None]
     models = _chosen(world, [name for name in wanted if name not in new], arguments.provider, everything=not wanted)
     found = propose(world.market.prices, models, catalogue, load_known(KNOWN_DRIFT), at)
     first: list[Proposal] = []
@@ -128,7 +134,8 @@ def _import(arguments: argparse.Namespace, world: World, at: datetime) -> int:
 
 def _chosen(world: World, names: list[str], provider: str | None, *, everything: bool) -> dict[str, Model]:
     models = world.market.models
-    ids = world.market.plain if everything else [models[world.direct[name].candidates[0]].base for name in names]
+    named = (_priced(world, name) for name in names)
+    ids = world.market.plain if everything else [models[name].base for name in named if name is not None]
     return {name: models[name] for name in ids if provider in (None, models[name].provider)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from gateway.core.caching import LONGEST_S, CacheRule, Scope, SemanticRule
+from gateway.dialects import DIALECTS
 
 from .catalogue import Catalogue
 from .files import listed
@@ -38,8 +39,24 @@ def build_cache(
 
 
 def check_embedding_model(name: str, catalogue: Catalogue, spot: Spot) -> str | None:
-    """Its id; None after noting the mistake."""
-    return catalogue.names.resolve(spot, name)
+    """Its id; None after noting the mistake: it must make vectors, and be reached by a wire that has them."""
+    model_id = catalogue.names.resolve(spot, name)
+    model = None if model_id is None else catalogue.models.get(model_id)
+    if model is None:
+        return model_id
+    if not model.embeds:
+        spot.wrong(f"{name!r} is no embedding model; there are {listed(embedding_models(catalogue))}")
+        return None
+    provider = catalogue.providers.get(model.provider)
+    if provider is not None and (provider.via != "http" or DIALECTS[provider.dialect].embeddings is None):
+        wire = f"the wire {provider.dialect!r} has" if provider.via == "http" else f"{provider.via} is asked for"
+        spot.wrong(f"{name!r} cannot be asked for vectors: {wire} no embeddings here")
+        return None
+    return model_id
+
+
+def embedding_models(catalogue: Catalogue) -> list[str]:
+    return sorted(model.id for model in catalogue.models.values() if model.embeds)
 
 
 def _check_times(keys: CacheKeys, spot: Spot) -> None:

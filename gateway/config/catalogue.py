@@ -81,6 +81,15 @@ class Catalogue:
     kinds: frozenset[str]
     jurisdictions: frozenset[str]
 
+    def chat_model(self, spot: Spot, name: str) -> str | None:
+        """The id of a model that answers; None after noting the mistake."""
+        model_id = self.names.resolve(spot, name)
+        model = None if model_id is None else self.models.get(model_id)
+        if model is not None and model.embeds:
+            spot.wrong(f"{name!r} is an embedding model: it makes vectors of texts for a 'semantic' cache, no answers")
+            return None
+        return model_id
+
     def check_kind(self, spot: Spot, kind: str, *, further: Collection[str] = ()) -> None:
         """further: words that are no kinds, and good in this place."""
         if kind not in self.kinds and kind not in further and not spot.source.broken(("models",)):
@@ -151,8 +160,13 @@ def _add(found: dict[str, Model], model_id: str, keys: ModelKeys, known: Iterabl
     if effort in EFFORTS:
         spot.key.wrong(f"{model_id!r} is a model at an effort; write it under 'efforts' of {plain!r}")
         return
-    if keys.context_tokens is None or keys.max_output_tokens is None or keys.capabilities is None:
-        needs = ("context_tokens", "max_output_tokens", "capabilities")
+    needs: tuple[str, ...] = ("context_tokens", "max_output_tokens", "capabilities")
+    if keys.embeds:
+        for name in needs[1:]:
+            if getattr(keys, name) is not None:
+                spot.at(name).key.wrong(f"model {model_id!r} embeds and never answers, so it has no {name!r}")
+        needs = needs[:1]
+    if any(getattr(keys, need) is None for need in needs):
         unsaid = [need for need in needs if getattr(keys, need) is None and not spot.at(need).broken]
         near = "" if model_id in known else did_you_mean(model_id, known)
         if unsaid:
@@ -163,14 +177,15 @@ def _add(found: dict[str, Model], model_id: str, keys: ModelKeys, known: Iterabl
         id=model_id,
         provider=provider,
         upstream_name=name,
-        context_tokens=keys.context_tokens,
-        max_output_tokens=keys.max_output_tokens,
-        capabilities=frozenset(map(Capability, keys.capabilities)),
-        expected_output_tokens=keys.expected_output_tokens,
+        context_tokens=keys.context_tokens or 0,
+        max_output_tokens=keys.max_output_tokens or 0,
+        capabilities=frozenset(map(Capability, keys.capabilities or ())),
+        expected_output_tokens=0 if keys.embeds else keys.expected_output_tokens,
         tokens_per_byte=keys.tokens_per_byte,
         aliases=tuple(keys.aliases),
         deprecated_on=keys.deprecated_on,
         quality=_scores(keys.quality, spot.at("quality")),
+        embeds=keys.embeds,
     )
     found[model_id] = model
     if keys.efforts and Capability.REASONING not in model.capabilities:

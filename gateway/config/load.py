@@ -18,7 +18,7 @@ from gateway.core.terms import Words
 from gateway.core.world import KEYLESS, ServerSettings, World
 from gateway.policies import POLICIES
 
-from .catalogue import build_catalogue
+from .catalogue import Catalogue, build_catalogue
 from .files import File
 from .kinds import kinds_file, names_in
 from .mistakes import ConfigError, Mistake
@@ -184,6 +184,7 @@ def _build(
         teams=teams,
         rules=build_rules(routes, catalogue),
         keyless=replace(KEYLESS, organisation=routes.keys.organisation),
+        embedders={name: id for name, id in catalogue.names.unique().items() if _embeds(id, catalogue)},
         words=Words(POLICIES, catalogue.kinds, catalogue.jurisdictions),
     )
     mistakes = [mistake for source in sources for mistake in source.mistakes]
@@ -191,6 +192,11 @@ def _build(
         raise ConfigError(mistakes)
     warnings = () if past else find_warnings(books, routes, reviewed, world, modes, env, now)
     return Loaded(world, warnings, modes, texts, _refresh(texts.routes), tuple(kinds))
+
+
+def _embeds(model_id: str, catalogue: Catalogue) -> bool:
+    model = catalogue.models.get(model_id)
+    return model is not None and model.embeds
 
 
 @dataclass(frozen=True, slots=True)

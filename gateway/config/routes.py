@@ -27,7 +27,7 @@ def build_routes(file: File[RoutesFile], catalogue: Catalogue) -> dict[str, Rout
     here = file.spot.at("defaults")
     catalogue.check_jurisdictions(here.at("jurisdictions"), defaults.jurisdictions)
     _check_timeouts(_timeouts(defaults.timeouts, defaults.timeouts), here.at("timeouts"))
-    baseline = None if defaults.baseline is None else catalogue.names.resolve(here.at("baseline"), defaults.baseline)
+    baseline = None if defaults.baseline is None else catalogue.chat_model(here.at("baseline"), defaults.baseline)
     if not file.source.names("routes"):
         file.spot.at("routes").wrong("there is no route; write at least one under 'routes'")
     found: dict[str, Route] = {}
@@ -54,7 +54,8 @@ def direct_routes(defaults: DefaultsKeys, catalogue: Catalogue) -> dict[str, Rou
             max_attempts=defaults.max_attempts,
             max_output_tokens=defaults.max_output_tokens,
         )
-        for model_id in catalogue.models
+        for model_id, model in catalogue.models.items()
+        if not model.embeds
     }
     return {name: routes[model_id] for name, model_id in catalogue.names.unique().items() if model_id in routes}
 
@@ -77,7 +78,7 @@ def _route(
     fallbacks = _models(keys.fallbacks, catalogue, spot.at("fallbacks"), already=candidates)
     weights = _weights(keys, candidates, catalogue, spot)
     if keys.baseline is not None:
-        baseline = catalogue.names.resolve(spot.at("baseline"), keys.baseline)
+        baseline = catalogue.chat_model(spot.at("baseline"), keys.baseline)
     catalogue.check_jurisdictions(spot.at("jurisdictions"), keys.jurisdictions)
     catalogue.check_kind(spot.at("kind"), keys.kind, further=(AUTO,))
     for kind in keys.quality_floor or {}:
@@ -135,7 +136,7 @@ def _models(words: Sequence[str], catalogue: Catalogue, spot: Spot, already: Col
     """The ids of a list of models; one that stands twice, or is a candidate already, is a mistake."""
     found: list[str] = []
     for index, word in enumerate(words):
-        model_id = catalogue.names.resolve(spot.at(index), word)
+        model_id = catalogue.chat_model(spot.at(index), word)
         if model_id is None:
             continue
         if model_id in already:

@@ -157,6 +157,9 @@ class ModelKeys(Keys):
     context_tokens: Count | None = Field(default=None, description="The longest prompt it takes, in tokens.")
     max_output_tokens: Count | None = Field(default=None, description="The longest answer it gives, in tokens.")
     capabilities: list[CapabilityWord] | None = Field(default=None, description="What a request may ask of it.")
+    embeds: bool = Field(
+        default=False, description="It makes vectors of texts for a semantic cache, and is never a candidate."
+    )
     deprecated_on: Day | None = Field(default=None, description="The day from which its provider no longer serves it.")
     expected_output_tokens: Count = Field(
         default=500, description="The output that costs are estimated with beforehand."

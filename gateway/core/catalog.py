@@ -68,6 +68,8 @@ class Model:
 
     A model at one reasoning effort is a model of its own, with the id `provider/name@effort`: its answers have another
     length and another quality. It has the price of the plain one (`base`).
+
+    embeds: it makes vectors of texts for the semantic cache, and never answers; its output and capabilities are none.
     """
 
     id: str
@@ -82,6 +84,7 @@ class Model:
     deprecated_on: date | None = None
     quality: Mapping[str, QualityScore] = field(default_factory=dict)
     effort: str | None = None
+    embeds: bool = False
 
     @property
     def base(self) -> str:

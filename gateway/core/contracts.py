@@ -21,11 +21,33 @@ from .request import ChatRequest
 from .route import Timeouts
 
 
+class Embedded(msgspec.Struct, frozen=True):
+    """A text as a vector. tokens: those that the provider counted; None when it did not say."""
+
+    vector: list[float]
+    tokens: int | None
+
+
+class Embeddings(Protocol):
+    """A provider's wire for vectors. Pure."""
+
+    def body(self, text: str, model: Model) -> bytes: ...
+
+    def read(self, raw: bytes) -> Embedded | None:
+        """The vector in a whole reply; None when there is none in it."""
+        ...
+
+
 class Dialect(Protocol):
     """One provider's wire. Pure: bytes and values in, bytes and values out."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def embeddings(self) -> Embeddings | None:
+        """How texts become vectors at this provider; None where they do not."""
+        ...
 
     def body(
         self, request: ChatRequest, model: Model, output_cap: int | None = None, warm: Warm | None = None
@@ -162,6 +184,26 @@ class Cache(Protocol):
         """The parts in order, from the first on, until the last. Raises FlightLost within a lease when its leader died,
         or soon when the store is away."""
         ...
+
+    async def close(self) -> None: ...
+
+
+class Near(msgspec.Struct, frozen=True):
+    """A question that was answered. key: of the kept answer; similarity: the cosine of the two vectors."""
+
+    key: str
+    text: str
+    similarity: float
+
+
+class Neighbours(Protocol):
+    """Questions that were answered, by their vectors. It never fails a request, and none waits for it past 50 ms."""
+
+    async def find(self, context: str, vector: Sequence[float], threshold: float) -> Sequence[Near]:
+        """Those asked in the same context, of at least this cosine; the closest first."""
+        ...
+
+    async def keep(self, context: str, vector: Sequence[float], text: str, key: str, ends_us: int) -> None: ...
 
     async def close(self) -> None: ...
 

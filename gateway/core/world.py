@@ -71,7 +71,8 @@ class ServerSettings:
 class World:
     """All that a request is judged by.
 
-    routes: by name. direct: by every name a model answers to (id, and bare name or alias when unique).
+    routes: by name. direct: by every name a model answers to (id, and bare name or alias when unique). embedders: by
+    every such name, the id of a model that only embeds.
     callers: by SHA-256 hex of the key, those of routes.yaml; further keys stand in the ledger's database. teams: what
     a team's keys may do, also one without a key of its own here. No teams means that everybody is `keyless`.
     rules: budgets and limits. words: what a request's headers may name. version: a digest of what it was built from.
@@ -87,6 +88,7 @@ class World:
     rules: Rules = field(default_factory=Rules)
     keyless: Caller = KEYLESS
     words: Words = NO_WORDS
+    embedders: Mapping[str, str] = field(default_factory=dict)
 
     def route(self, name: str) -> Route | None:
         return self.routes.get(name) or self.direct.get(name)

@@ -35,6 +35,7 @@ _TOO_LONG = re.compile("maximum context length")  # under the code of every othe
 
 class DeepSeek:
     name = "deepseek"
+    embeddings = None
 
     def body(
         self, request: ChatRequest, model: Model, output_cap: int | None = None, warm: Warm | None = None

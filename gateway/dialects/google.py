@@ -21,6 +21,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
+from .embeddings import EMBEDDINGS
 from .history import Fields, adapt, drop, each_call, inner
 from .shape import MOST_RETRY_AFTER_S, capped, disjoint, error_from, fields_for, read_tokens
 
@@ -38,6 +39,7 @@ _UNSIGNED = msgspec.Raw(b'{"google":{"thought_signature":"skip_thought_signature
 
 class Google:
     name = "google"
+    embeddings = EMBEDDINGS
 
     def body(
         self, request: ChatRequest, model: Model, output_cap: int | None = None, warm: Warm | None = None

@@ -18,6 +18,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.request import ChatRequest
 
+from .embeddings import EMBEDDINGS
 from .history import Fields, adapt, drop, each_call
 from .shape import capped, disjoint, error_from, fields_for, pop_limit, read_error, read_tokens
 
@@ -34,6 +35,7 @@ _TOO_LONG = re.compile("maximum context length|context window|prompt is too long
 
 class OpenAI:
     name = "openai"
+    embeddings = EMBEDDINGS
 
     def body(
         self, request: ChatRequest, model: Model, output_cap: int | None = None, warm: Warm | None = None

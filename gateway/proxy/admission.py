@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.core.budget import Ask, Bound, BoundLimit, Rules, hold_amount, most_tokens, used_percent
 from gateway.core.contracts import Accounts, Admission
+from gateway.core.records import SpendRecord
 from gateway.core.route import Route
 from gateway.core.world import Caller, World
 
@@ -61,6 +62,18 @@ class Admissions:
             limits=concerned.limits,
             note=attempt.record_if_lost(),
         )
+        return await self._accounts.admit(ask)
+
+    async def admit_beside(self, note: SpendRecord, caller: Caller, rules: Rules) -> Admission:
+        """Leave to spend what this record says, on a call beside those of the request. Raises GatewayError.
+
+        Budgets hold for it; limits do not, for they are of what callers ask.
+        """
+        budgets = self._concerned(rules, caller, note.route, note.provider).budgets
+        ask = Ask(
+            hold=note.attempt_id, organisation=caller.organisation, amount=note.cost_nano, tokens=0, budgets=budgets,
+            limits=(), note=note,
+        )  # fmt: skip
         return await self._accounts.admit(ask)
 
     def _concerned(self, rules: Rules, caller: Caller, route: str, provider: str) -> _Concerned:

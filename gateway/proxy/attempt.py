@@ -63,6 +63,11 @@ _NOT_BILLED = frozenset({"unreachable", "not_sent", "in_band_error"})
 NOTHING = Nano(0)
 
 
+def not_billed(error: GatewayError) -> bool:
+    """A request that was refused, or never asked: it is known to have cost nothing."""
+    return error.outcome.startswith("http_") or error.outcome in _NOT_BILLED
+
+
 class Attempt:
     """The state of one attempt while it runs. Times in microseconds of the monotonic clock."""
 
@@ -183,7 +188,7 @@ class Attempt:
     def failed(self, error: GatewayError) -> None:
         """The attempt ended with this error; what a refused request cost is known: nothing."""
         self.outcome = error.outcome
-        if error.outcome.startswith("http_") or error.outcome in _NOT_BILLED:
+        if not_billed(error):
             self.state = State.SETTLED
             self.cost = NOTHING
             self.usage = Usage()

@@ -239,6 +239,9 @@ REJECTED = frozenset(
 def find_route(world: World, caller: Caller, name: str) -> Route:
     """The route or direct model that a request names. Raises GatewayError 404 or 403."""
     route = world.route(name)
+    if route is None and name in world.embedders:
+        told = f"{name[:100]!r} is an embedding model: it makes vectors of texts and answers no chat"
+        raise GatewayError(Blame.CALLER, 404, told=told, param="model", code="model_not_found", outcome="unknown_model")
     if route is None:
         near = difflib.get_close_matches(name[:100], [*world.routes, *world.direct], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.records import SpendRecord, State
 
-from .plan import REVALIDATION
+from .plan import EMBEDDING, REVALIDATION
 
 # Upper bounds, in microseconds. A last bucket without a bound follows each.
 DURATION_US = tuple(int(seconds * 1e6) for seconds in (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600))
@@ -103,7 +103,7 @@ class Counts:
         """Count one finished attempt. final: no further attempt of its request follows.
 
         What the response cache answered enters no latency histogram: its provider was not asked, and would look faster
-        than it is. A revalidation has attempts and costs, but is nobody's request.
+        than it is. A revalidation and an embedding have attempts and costs, but are nobody's request.
         """
         key = (record.provider, record.model, record.route, record.team, record.simulated)
         series = self.series.get(key)
@@ -130,7 +130,7 @@ class Counts:
             series.fallback_us += duration_us
             return
         cache = record.cache
-        if cache == REVALIDATION:
+        if cache in (REVALIDATION, EMBEDDING):
             return
         series.requests[outcome] = series.requests.get(outcome, 0) + 1
         if cache == "miss":

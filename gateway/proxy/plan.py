@@ -22,16 +22,24 @@ REVALIDATION = "revalidation"
 REVALIDATED = "revalidated"
 """How such a call ends well: whole, and not as the answer to a request."""
 
+EMBEDDING = "embedding"
+"""What the record of a call says that made a vector of a question: a cost of the cache, and nobody's request."""
+
+EMBEDDED = "embedded"
+"""How such a call ends well: not as an answer."""
+
 
 class CachePlan(msgspec.Struct, frozen=True):
     """look: a kept answer may be replayed. keep: the answer may be kept. share: equal requests may share the call.
 
-    oldest_s: the oldest answer that is taken; None: any. reason: why less than all of it is done, for the caller.
+    rules: a digest of those that hold. oldest_s: the oldest answer that is taken; None: any. reason: why less than all
+    of it is done, for the caller.
     """
 
     rule: CacheRule
     key: str
     scope: str
+    rules: bytes
     look: bool = True
     keep: bool = True
     share: bool = True
@@ -54,7 +62,7 @@ def plan_cache(
     scope = scope_name(rule.scope, caller, simulated=live.simulated)
     rules = rules_digest(decision.route, live.world.market)
     key = cache_key(secret, scope=scope, rules=rules, caller=caller, request=request)
-    plan = CachePlan(rule, key, scope, share=rule.coalesce)
+    plan = CachePlan(rule, key, scope, rules, share=rule.coalesce)
     reason = not_kept_for(rule, request)
     if reason:
         return msgspec.structs.replace(

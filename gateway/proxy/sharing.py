@@ -236,6 +236,10 @@ class Sharing:
                 reason = reason or why
                 if kept is not None:
                     return await follower.replay(kept)
+            if plan.look and plan.keep and not plan.only_kept and not follower.has_had:
+                end = await self._similar_to(job, live)
+                if end.kept is not None:
+                    return await follower.replay(end.kept)
         if plan.only_kept:
             raise not_cached(reason)
         if follower.has_had:
@@ -253,6 +257,8 @@ class Sharing:
             answer = self._keeper.to_keep(asking.answered, asking.completion, plan, epoch)
             if answer is not None:
                 self._keeper.put(plan.key, answer)
+                if self.similar is not None:
+                    self.similar.keep(job, live, answer)
         await asking.wind_up()
         return None
 

@@ -5,6 +5,7 @@ the gateway, on purpose: its tokens, prices and sums are worked out apart, so th
 
     scenario    what a request meets: pace, size, fault; and the rules a request may carry
     server      the HTTP server and one attempt's life: ask -> answers -> delivery -> bill
+    embeddings  vectors of texts
     wires       one file for each provider's wire
     bill        what is billed, as sentences and as code
     prices      what the providers charge, given as plain data

@@ -22,12 +22,15 @@ from gateway.simulator.ask import Ask, read_ask
 from gateway.simulator.bill import NO_TOKENS, Bill, BillLine, End, Tokens, Total, cost_nano
 from gateway.simulator.control import control_routes
 from gateway.simulator.delivery import Delivery
+from gateway.simulator.embeddings import embedded, read_text_ask
 from gateway.simulator.prices import PriceData, PriceRule, PriceTable, Rates, Sale
 from gateway.simulator.promptcache import CacheRule, PromptCache
 from gateway.simulator.scenario import NO_FAULT, Fault, Given, Scenario, Scenarios, apply_rule
+from gateway.simulator.tokens import count_tokens
 from gateway.simulator.wires import WIRES, Refusal, Wire
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Answerer = Callable[[web.Request, "_Attempt", bytes], Awaitable[web.StreamResponse]]
 
 _BODY_BYTES = 64 * 1024 * 1024
 _STOP_S = 0.2  # how long open answers may go on when the simulator stops; stalled ones never end by themselves
@@ -77,7 +80,9 @@ class Simulator:
     async def start(self) -> None:
         app = web.Application(client_max_size=_BODY_BYTES)
         for wire in WIRES.values():
-            app.router.add_post(f"{wire.prefix}/chat/completions", self._handler(wire))
+            app.router.add_post(f"{wire.prefix}/chat/completions", self._handler(wire, self._answer))
+            if wire.embeds:
+                app.router.add_post(f"{wire.prefix}/embeddings", self._handler(wire, self._embed))
             app.router.add_get(f"{wire.prefix}/models", self._models_handler(wire))
         app.add_routes(control_routes(self))
         # Cancelled at once when the client leaves: only so is known how far an answer had been generated then.
@@ -146,21 +151,21 @@ class Simulator:
 
     # ── one attempt ──
 
-    def _handler(self, wire: Wire) -> _Handler:
-        async def chat(request: web.Request) -> web.StreamResponse:
+    def _handler(self, wire: Wire, answer: _Answerer) -> _Handler:
+        async def taken(request: web.Request) -> web.StreamResponse:
             received_at = self._clock()
             raw = await request.read()
             attempt = _Attempt(request.headers.get("x-gateway-attempt"), wire, received_at)
             self._in_flight += 1
             self._idle.clear()
             try:
-                return await self._answer(request, attempt, raw)
+                return await answer(request, attempt, raw)
             finally:
                 self._in_flight -= 1
                 if not self._in_flight:
                     self._idle.set()
 
-        return chat
+        return taken
 
     def _models_handler(self, wire: Wire) -> _Handler:
         async def models(request: web.Request) -> web.Response:
@@ -186,20 +191,53 @@ class Simulator:
             scenario = self._scenario(request, wire, ask)
         except ValueError as exc:
             return self._refused(attempt, Refusal(400, f"bad simulator rule: {exc}"))
-        fault = self._scenarios.fault_of(scenario)
-        attempt.fault = scenario.fault if fault is not NO_FAULT else None
+        fault = self._strikes(attempt, scenario)
         if fault.status is not None:
-            long = fault.kind == "context_length"
-            refusal = wire.too_long() if long else wire.fault(fault.status, ask.model, scenario.retry_after)
-            response = self._refused(attempt, refusal)
-            if fault.status == 429:
-                response.headers["retry-after"] = f"{scenario.retry_after:g}"
-            await asyncio.sleep(scenario.ttft_ms / 1000)
-            return response
+            return await self._failed(attempt, scenario, fault)
         answer = self._decide(attempt, ask, scenario, fault)
         if isinstance(answer, Refusal):
             return self._refused(attempt, answer)
         return await self._deliver(request, attempt, answer, scenario, fault)
+
+    async def _embed(self, request: web.Request, attempt: _Attempt, raw: bytes) -> web.StreamResponse:
+        """A vector of a text. Of the faults only those with a status strike, and the pause before an answer holds."""
+        wire, key = attempt.wire, _bearer(request)
+        if not key or key == "bad-key":
+            return self._refused(attempt, wire.bad_key(key))
+        try:
+            ask = read_text_ask(raw)
+        except ValueError as exc:
+            return self._refused(attempt, Refusal(400, str(exc)))
+        attempt.model = ask.model[:200]
+        scenario = self._scenarios.find(wire.name, ask.model)
+        fault = self._strikes(attempt, scenario)
+        if fault.status is not None:
+            return await self._failed(attempt, scenario, fault)
+        tokens = Tokens(input=count_tokens(ask.text))
+        attempt.rates = self._prices.rates(Sale(wire.name, ask.model, attempt.received_at, tokens.prompt, "default"))
+        if attempt.rates is None:
+            return self._refused(attempt, wire.unknown_model(ask.model))
+        self._answers += 1
+        self._write_line(attempt, 200, End.COMPLETED, tokens)  # it is made at once, whoever waits for it
+        await asyncio.sleep(scenario.ttft_ms / 1000)
+        headers = wire.headers(f"{self._answers:032x}", scenario.ttft_ms)
+        return web.Response(body=embedded(ask, tokens), content_type="application/json", headers=headers)
+
+    def _strikes(self, attempt: _Attempt, scenario: Scenario) -> Fault:
+        fault = self._scenarios.fault_of(scenario)
+        attempt.fault = scenario.fault if fault is not NO_FAULT else None
+        return fault
+
+    async def _failed(self, attempt: _Attempt, scenario: Scenario, fault: Fault) -> web.Response:
+        """A fault that is an error status."""
+        wire, status = attempt.wire, fault.status or 500
+        long = fault.kind == "context_length"
+        refusal = wire.too_long() if long else wire.fault(status, attempt.model, scenario.retry_after)
+        response = self._refused(attempt, refusal)
+        if status == 429:
+            response.headers["retry-after"] = f"{scenario.retry_after:g}"
+        await asyncio.sleep(scenario.ttft_ms / 1000)
+        return response
 
     def _scenario(self, request: web.Request, wire: Wire, ask: Ask) -> Scenario:
         scenario = self._scenarios.find(wire.name, ask.model)

@@ -48,7 +48,7 @@ routes:
       stale_if_error_s: 600
       sampled: true
       coalesce: false
-      semantic: {model: openai/small, threshold: 0.9}
+      semantic: {model: openai/vectors, threshold: 0.9}
     timeouts: {total_s: 50}
     max_attempts: 2
     max_output_tokens: 500

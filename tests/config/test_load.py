@@ -44,7 +44,7 @@ def test_a_route_is_what_its_keys_say(full):
         stale_if_error_s=600,
         sampled=True,
         coalesce=False,
-        semantic=SemanticRule("openai/small", 0.9),
+        semantic=SemanticRule("openai/vectors", 0.9),
     )
     assert route.timeouts == Timeouts(connect=1, first_token=20, between_tokens=3, total=50)
     assert route.max_attempts == 2
@@ -63,11 +63,11 @@ def test_a_route_takes_what_it_does_not_say_from_the_defaults(full):
 
 
 def test_a_cache_that_says_only_how_long_keeps_plain_answers_for_one_team(tmp_path):
-    text = MINIMAL + "    cache: {ttl_s: 5, semantic: {model: small}}\n"
+    text = MINIMAL + "    cache: {ttl_s: 5, semantic: {model: vectors}}\n"
 
     rule = loaded(tmp_path, text).world.routes["auto"].cache
 
-    assert rule == CacheRule(ttl_s=5, max_bytes=256 * 1024, semantic=SemanticRule("openai/small", 0.95))
+    assert rule == CacheRule(ttl_s=5, max_bytes=256 * 1024, semantic=SemanticRule("openai/vectors", 0.95))
     assert (rule.scope, rule.jitter_percent, rule.stale_s) == (Scope.TEAM, 10, 0)
     assert (rule.sampled, rule.coalesce) == (False, True)
 

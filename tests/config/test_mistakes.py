@@ -194,7 +194,7 @@ ROUTES = {
     ),
     "similar questions of several teams": (
         "policy: best\n    candidates: [big]\n    cache:\n      ttl_s: 60\n      scope: organisation\n"
-        "      semantic: {model: small}  # <-",
+        "      semantic: {model: vectors}  # <-",
         "similar questions are answered inside one team only; 'scope' is 'organisation' here: write team or key, or "
         "delete 'semantic'",
     ),
@@ -207,16 +207,33 @@ ROUTES = {
         "unknown model 'openai/smal'; did you mean 'openai/small'?",
     ),
     "an embedding model where prompts may not go": (
-        "policy: best\n    candidates: [big]\n    jurisdictions: [US]\n"
-        "    cache: {ttl_s: 60, semantic: {model: flash}}  # <-",
-        "deepseek/flash is in 'CN', and route 'auto' allows 'US' only",
+        "policy: best\n    candidates: [flash]\n    jurisdictions: [CN]\n"
+        "    cache: {ttl_s: 60, semantic: {model: vectors}}  # <-",
+        "openai/vectors is in 'US', and route 'auto' allows 'CN' only",
+    ),
+    "similar questions by a model that answers": (
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, semantic: {model: small}}  # <-",
+        "'small' is no embedding model; there are 'deepseek/far' and 'openai/vectors'",
+    ),
+    "an embedding model behind a wire without vectors": (
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, semantic: {model: far}}  # <-",
+        "'far' cannot be asked for vectors: the wire 'deepseek' has no embeddings here",
+    ),
+    "an embedding model as a candidate": (
+        "policy: best\n    candidates: [big, vectors]  # <-",
+        "'vectors' is an embedding model: it makes vectors of texts for a 'semantic' cache, no answers",
+    ),
+    "an embedding model as the baseline": (
+        "policy: best\n    candidates: [big]\n    baseline: openai/vectors  # <-",
+        "'openai/vectors' is an embedding model: it makes vectors of texts for a 'semantic' cache, no answers",
     ),
     "questions that are hardly similar": (
-        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, semantic: {model: small, threshold: 0.79}}  # <-",
+        "policy: best\n    candidates: [big]\n    "
+        "cache: {ttl_s: 60, semantic: {model: vectors, threshold: 0.79}}  # <-",
         "'threshold' in 'semantic' of route 'auto' is 0.79; it must be 0.8 or more",
     ),
     "questions that are more than the same": (
-        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, semantic: {model: small, threshold: 95}}  # <-",
+        "policy: best\n    candidates: [big]\n    cache: {ttl_s: 60, semantic: {model: vectors, threshold: 95}}  # <-",
         "'threshold' in 'semantic' of route 'auto' is 95; it must be 1 or less",
     ),
 }

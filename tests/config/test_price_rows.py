@@ -83,7 +83,7 @@ CASES = {
     ),
     "the id of a shipped row": (
         ROW.replace("own@1", "big@2026-01-01  # <-"),
-        "price row id 'big@2026-01-01' stands twice; the first is on line 23 of gateway/pricebook/openai.yaml",
+        "price row id 'big@2026-01-01' stands twice; the first is on line 33 of gateway/pricebook/openai.yaml",
     ),
     "two rows from one instant": (
         ROW + SECOND.replace("2027-02-01T00:00:00Z", "2027-01-01T08:00:00+08:00  # <-"),

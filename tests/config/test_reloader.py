@@ -66,7 +66,7 @@ def test_rows_of_both_files_go_before_shipped_ones(tmp_path):
         (ROUTES, ROW + "routes: {}\n",
          "reviewed.yaml:9:1: unknown key 'routes' in the file"),
         (ROUTES, ROW.replace("reviewed@1", "big@2026-01-01"),
-         "reviewed.yaml:2:9: price row id 'big@2026-01-01' stands twice; the first is on line 23 of "
+         "reviewed.yaml:2:9: price row id 'big@2026-01-01' stands twice; the first is on line 33 of "
          "gateway/pricebook/openai.yaml"),
         (OWN_AND_REVIEWED, ROW.replace("openai/small", "openai/big"),
          "reviewed.yaml:4:21: price row 'reviewed@1' overlaps 'own@1': both begin at 2026-05-01T00:00:00Z"),

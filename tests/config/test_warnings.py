@@ -109,7 +109,7 @@ CASES = {
     ),
     "similar questions about code": (
         BEST + "    kind: code\n    candidates: [big]\n    cache:\n      ttl_s: 60\n"
-        "      semantic: {model: small}  # <-\n",
+        "      semantic: {model: vectors}  # <-\n",
         "the route's kind is 'code', where questions that look alike seldom have the same answer",
     ),
     "a short key": (
@@ -137,12 +137,12 @@ def test_a_route_whose_providers_are_all_off(tmp_path):
 
 
 def test_an_embedding_model_whose_provider_is_off(tmp_path):
-    text = BEST + "    candidates: [big]\n    cache: {ttl_s: 60, semantic: {model: flash}}\n"
+    text = BEST + "    candidates: [flash]\n    cache: {ttl_s: 60, semantic: {model: vectors}}\n"
 
-    found = loaded(tmp_path, text, OPENAI_ONLY).warnings
+    found = loaded(tmp_path, text, {"DEEPSEEK_API_KEY": "k" * 40}).warnings
 
     assert [(one.line, one.message) for one in found] == [
-        (5, "similar questions are not looked for: deepseek has no key; set DEEPSEEK_API_KEY")
+        (5, "similar questions are not looked for: openai has no key; set OPENAI_API_KEY")
     ]
 
 

@@ -45,6 +45,7 @@ class Wire(Protocol):
     chunk_tokens: int  # content tokens in one chunk, unless the scenario says otherwise
     most_choices: int
     bills_whole_when_left: bool
+    embeds: bool  # whether it makes vectors of texts
 
     def effort(self, ask: Ask) -> str | None:
         """How hard the model thinks about this; None when it does not reason at all."""

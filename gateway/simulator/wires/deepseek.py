@@ -30,6 +30,7 @@ class DeepSeek:
     chunk_tokens = 1
     most_choices = 1  # `n` is not known there, and what is not known is ignored
     bills_whole_when_left = False
+    embeds = False
 
     def effort(self, ask: Ask) -> str | None:
         """Thinking is on unless switched off; the old chat name never thinks."""

@@ -33,6 +33,7 @@ class Google:
     chunk_tokens = 5
     most_choices = 8
     bills_whole_when_left = True
+    embeds = True
 
     def effort(self, ask: Ask) -> str | None:
         return (ask.effort or "medium") if _THINKS.match(ask.model) else None

@@ -34,6 +34,7 @@ class OpenAI:
     chunk_tokens = 1
     most_choices = 128
     bills_whole_when_left = False
+    embeds = True
 
     def effort(self, ask: Ask) -> str | None:
         return (ask.effort or "medium") if _REASONS.match(ask.model) else None
