@@ -197,19 +197,25 @@ def test_no_labelled_near_miss_passes_and_most_paraphrases_do(file):
     assert sum(not differs(pair.one, pair.other) for pair in same) > len(same) * 0.6
 
 
-@pytest.mark.parametrize("text", ["Wie heißt du?", "どこですか。", "¿Cuál es la capital de Australia?", "kubectl oomkilled fix"])
+@pytest.mark.parametrize("text", ["Wie heißt du", "どこですか", "¿Cuál es la capital de Australia", "kubectl pod fix"])
 def test_what_is_not_english_is_the_same_letter_by_letter_only(text):
-    assert differs(text, f"  {text.rstrip('?。')}?") in ("", "language")
-    assert differs(text, text + " ") == ""
-    assert differs(text, text.replace("a", "e").replace("どこ", "だれ").replace("u", "o")) == "language"
+    other = text.replace("a", "e").replace("どこ", "だれ").replace("u", "o").replace("x", "t")
+
+    assert differs(text, f"  {text}.") == ""
+    assert differs(text, other) == "language"
 
 
 def test_a_long_text_is_no_question():
     assert differs("a " * MOST_CHARS, "a " * MOST_CHARS) == "length"
 
 
-@pytest.mark.parametrize("piece", [".", "a", ".-", "/a", "a.", "`", "'", '"', "a@", "1,", "hi ", "the ", "please, ", "?,", "\n",
-                                   "in a ", "is 's ", "a::", "what is ", "- ", "x- ", "\ud800", "🙂"])  # fmt: skip
+PIECES = [
+    ".", "a", ".-", "/a", "a.", "`", "'", '"', "a@", "1,", "hi ", "the ", "please, ", "?,", "\n", "in a ",
+    "is 's ", "a::", "what is ", "- ", "x- ", "\ud800", "🙂",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", PIECES)
 def test_nothing_that_is_written_breaks_it(piece):
     one = piece * (MOST_CHARS // len(piece) - 10)
 
