@@ -79,7 +79,8 @@ async def timed(size: int, seconds: float) -> str:
         await server.close()
     taken.sort()
     p50, p99 = (taken[int(len(taken) * share)] * 1e3 for share in (0.5, 0.99))
-    return f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, {cpu_us:.0f} us CPU with making the question; found {hits}/{len(taken)}"
+    took = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, {cpu_us:.0f} us CPU with making the question"
+    return f"{took}; found {hits}/{len(taken)}"
 
 
 def main() -> None:
