@@ -269,8 +269,7 @@ def cache() -> list[Panel]:
         ),
         lines(
             "Answers in and out of the cache, bytes per second",
-            "Kept: compressed and sealed, as they lie in the store. Replayed: as callers got them. Not filtered by the "
-            "variables above.",
+            "As they are before they are compressed. Not filtered by the variables above.",
             BYTES_PER_SECOND,
             Line(pace("gateway_cache_bytes_total", "direction", where=""), "{{direction}}"),
         ),

@@ -310,7 +310,6 @@ def _wire_gauges(metrics: Metrics, gateway: Gateway, parts: Parts, learner: Lear
     metrics.ledger_failures = lambda: parts.settler.failures
     metrics.store_errors = lambda: cache.errors.total() + gateway.books.accounts.failures
     metrics.cache_unreadable = lambda: cache.errors["unreadable"]
-    metrics.cache_kept_bytes = lambda: cache.kept_bytes
     metrics.learning_pending = lambda: learner.pending
     metrics.learning_failures = lambda: learner.failures
     metrics.in_flight = lambda: gateway.chat.in_flight

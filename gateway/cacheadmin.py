@@ -32,7 +32,7 @@ Ask = Callable[[Scope, ChatRequest, Caller, World, int], Awaitable[Question]]
 def cache_parts(
     store: KeptAnswers, engine: Engine, live: Callable[[], Live], *, secret: bytes, question: Ask
 ) -> CacheParts:  # fmt: skip
-    keeping = CacheKeeping(store, engine, lambda: live().world, actor="admin")
+    keeping = CacheKeeping(store, lambda: engine, lambda: live().world, actor="admin")
 
     async def purge(asked: PurgeRequest) -> Facts:
         wanted = Purge(

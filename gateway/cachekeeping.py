@@ -52,10 +52,13 @@ class NotAudited(LedgerUnavailable):
 class CacheKeeping:
     """Raises ValueError for what cannot be done, CacheUnavailable and LedgerUnavailable.
 
-    world: what may be purged by name. actor: who is written into the audit.
+    engine and world: of the audit, and what may be purged by name; asked for by a purge only. actor: who is written
+    into the audit.
     """
 
-    def __init__(self, store: KeptAnswers, engine: Engine, world: Callable[[], World], *, actor: str) -> None:
+    def __init__(
+        self, store: KeptAnswers, engine: Callable[[], Engine], world: Callable[[], World], *, actor: str
+    ) -> None:
         self._store = store
         self._engine = engine
         self._world = world
@@ -86,11 +89,12 @@ class CacheKeeping:
     async def purge(self, asked: Purge, *, force: bool = False) -> Facts:
         """Returns once no process replays what was purged. force: also names that the configuration does not have."""
         labels = labels_of(asked, self._world(), force=force)
-        await self._in_time(audit_log, self._engine, limit=1)  # what could not be told is not done
+        engine = self._engine()
+        await self._in_time(audit_log, engine, limit=1)  # what could not be told is not done
         epoch = await self._store.purge(labels)
         done_at = time.monotonic()
         found = await self._removed(labels)
-        await self._tell(labels, epoch, found)
+        await self._tell(engine, labels, epoch, found)
         # What a worker answered a moment ago it answers again, for so long, without asking.
         await asyncio.sleep(max(done_at + MEMO_S - time.monotonic(), 0))
         return {"purged": labels, "epoch": epoch, **found}
@@ -120,10 +124,10 @@ class CacheKeeping:
             complete = False
         return {"entries": min(counted, deleted), "freed_bytes": freed_bytes, "complete": complete}
 
-    async def _tell(self, labels: Sequence[str], epoch: int, found: Facts) -> None:
+    async def _tell(self, engine: Engine, labels: Sequence[str], epoch: int, found: Facts) -> None:
         try:
             await self._in_time(
-                audited, self._engine, _now_us(), self._actor, "purge", ", ".join(labels), epoch=epoch, **found
+                audited, engine, _now_us(), self._actor, "purge", ", ".join(labels), epoch=epoch, **found
             )
         except LedgerUnavailable as exc:
             log.error("purged by %s, and the audit could not be written: %s", self._actor, ", ".join(labels))

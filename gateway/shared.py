@@ -158,7 +158,7 @@ def cache_keys(settings: Settings, secret: bytes) -> list[bytes]:
     for number, text in enumerate(texts, 1):
         if len(text) < SHORTEST_CACHE_KEY:
             raise StartError(
-                f"GATEWAY_CACHE_KEYS: text {number} of {len(texts)} has {len(text)} characters, and {SHORTEST_CACHE_KEY} "
-                "are the least: separate the texts by commas, and make one with `openssl rand -hex 32`"
+                f"GATEWAY_CACHE_KEYS: text {number} of {len(texts)} has {len(text)} characters, and "
+                f"{SHORTEST_CACHE_KEY} are the least: separate texts by commas; `openssl rand -hex 32` makes one"
             )
     return [box_key(text.encode()) for text in texts]

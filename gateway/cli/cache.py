@@ -117,10 +117,8 @@ _ACTIONS = {
 
 @asynccontextmanager
 async def _keeping(arguments: argparse.Namespace) -> AsyncIterator[CacheKeeping]:
-    loaded = _loaded(arguments)
-    engine = open_book(arguments)
     async with _store(_settings(arguments)) as store:
-        yield CacheKeeping(store, engine, lambda: loaded.world, actor="command line")
+        yield CacheKeeping(store, lambda: open_book(arguments), lambda: _loaded(arguments).world, actor="command line")
 
 
 @asynccontextmanager

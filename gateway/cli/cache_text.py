@@ -33,7 +33,7 @@ def stats_text(facts: Facts) -> str:
         f"store: {size(store['used_bytes'])} of {most} in use by {store['keys']:,} keys of all kinds,"
         f" {store['policy'] or 'an unknown policy'}, {store['evictions']:,} evicted"
     )
-    lines.append(f"purges: {purges['labels']:,} labels remembered, epoch {purges['epoch']}")
+    lines.append(f"purges: epoch {purges['epoch']}, labels remembered: {purges['labels']:,}")
     if store["warning"]:
         lines.append(f"warning: {store['warning']}")
     return "\n".join(lines)

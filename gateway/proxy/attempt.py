@@ -29,7 +29,7 @@ from gateway.core.savings import Baseline, baseline
 from gateway.core.world import Caller
 
 from .clock import instant, now_us, ticks_us
-from .plan import REVALIDATION, CachePlan
+from .plan import REVALIDATED, REVALIDATION, CachePlan
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -217,7 +217,9 @@ class Attempt:
     def record(self) -> SpendRecord:
         job, route, usage = self.job, self.job.decision.route, self.usage
         # A call that only renews a kept answer has answered nobody: it costs, and nothing is saved by it.
-        compared = None if job.cache == REVALIDATION else self.baseline
+        compared, outcome = self.baseline, self.outcome
+        if job.cache == REVALIDATION:
+            compared, outcome = None, REVALIDATED if outcome == "ok" else outcome
         return SpendRecord(
             attempt_id=self.attempt_id,
             request_id=job.request_id,
@@ -234,7 +236,7 @@ class Attempt:
             stream=job.request.stream,
             cache=job.cache,
             state=self.state,
-            outcome=self.outcome,
+            outcome=outcome,
             status=self.status,
             finish_reason=self.finish_reason,
             usage_source=self.usage_source,

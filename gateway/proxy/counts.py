@@ -89,13 +89,14 @@ class Overhead:
 class Counts:
     """series: by key. overheads: by route. rejected: by reason. unkept: answers that were not kept, by reason.
 
-    replayed_bytes: the sizes of kept answers that were served.
+    kept_bytes and replayed_bytes: the sizes of answers that went into the response cache, and that came out of it.
     """
 
     series: dict[Key, Series] = field(default_factory=dict)
     overheads: dict[str, Overhead] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
     unkept: dict[str, int] = field(default_factory=dict)
+    kept_bytes: int = 0
     replayed_bytes: int = 0
 
     def record(self, record: SpendRecord, final: bool) -> None:
@@ -175,6 +176,10 @@ class Counts:
         """Count an answer that was served and not kept. reason: one of our words."""
         self.unkept[reason] = self.unkept.get(reason, 0) + 1
 
+    def kept(self, size_bytes: int) -> None:
+        """Count an answer that was kept."""
+        self.kept_bytes += size_bytes
+
     def replayed(self, size_bytes: int) -> None:
         """Count a kept answer that was served."""
         self.replayed_bytes += size_bytes
@@ -187,6 +192,7 @@ class Counts:
             self.overheads.setdefault(route, Overhead()).add(taken)
         add_words(self.rejected, other.rejected)
         add_words(self.unkept, other.unkept)
+        self.kept_bytes += other.kept_bytes
         self.replayed_bytes += other.replayed_bytes
 
 

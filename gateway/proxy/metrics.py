@@ -80,7 +80,6 @@ _TOTALS = (
     ("gateway_store_errors_total", "Errors of the cache's store."),
     ("gateway_cache_unreadable_total", "Kept answers that could not be opened; they are deleted."),
 )
-_KEPT_BYTES = "kept_bytes"
 _STORE = (
     ("gateway_cache_store_evictions_total", "counter", "Keys that the store has evicted for want of memory."),
     ("gateway_cache_store_used_bytes", "gauge", "Memory that the store uses, for whatever is kept there."),
@@ -122,7 +121,6 @@ class Metrics:
         ledger_failures: Callable[[], int] = _zero,
         store_errors: Callable[[], int] = _zero,
         cache_unreadable: Callable[[], int] = _zero,
-        cache_kept_bytes: Callable[[], int] = _zero,
         cache_store: Callable[[], tuple[int, int, int] | None] = _nobody_knows,
         learning_pending: Callable[[], int] = _zero,
         learning_failures: Callable[[], int] = _zero,
@@ -137,7 +135,6 @@ class Metrics:
         self.ledger_failures = ledger_failures
         self.store_errors = store_errors
         self.cache_unreadable = cache_unreadable
-        self.cache_kept_bytes = cache_kept_bytes
         self.cache_store = cache_store
         self.learning_pending = learning_pending
         self.learning_failures = learning_failures
@@ -148,6 +145,7 @@ class Metrics:
         self.overhead = self.counts.overhead
         self.rejected = self.counts.reject
         self.unkept = self.counts.not_kept
+        self.kept = self.counts.kept
         self.replayed = self.counts.replayed
         self._process = ProcessCollector(registry=None)
 
@@ -158,7 +156,6 @@ class Metrics:
             "gateway_learning_failures_total": self.learning_failures(),
             "gateway_store_errors_total": self.store_errors(),
             "gateway_cache_unreadable_total": self.cache_unreadable(),
-            _KEPT_BYTES: self.cache_kept_bytes(),
         }
         levels: dict[str, Number] = {
             "gateway_ledger_pending_rows": self.ledger_pending(),
@@ -188,7 +185,7 @@ class Metrics:
         ]
         _counts(page, labelled, whole.counts.rejected)
         _money(page, labelled)
-        _cache(page, whole.counts, whole.totals[_KEPT_BYTES])
+        _cache(page, whole.counts)
         _latencies(page, labelled, whole.counts)
         self._parts(page)
         self._levels(page, whole)
@@ -256,7 +253,7 @@ _CacheKey = tuple[str, str, bool]
 """route, team, simulated: no provider was asked, or it does not matter which."""
 
 
-def _cache(page: Page, counts: Counts, kept_bytes: Number) -> None:
+def _cache(page: Page, counts: Counts) -> None:
     hits: dict[_CacheKey, dict[str, int]] = {}
     misses: dict[_CacheKey, int] = {}
     bypasses: dict[_CacheKey, int] = {}
@@ -277,8 +274,8 @@ def _cache(page: Page, counts: Counts, kept_bytes: Number) -> None:
             page.sample(name, team_labels(*of), str(count))
     page.family("gateway_cache_unkept_total", "counter", "Answers that were served and not kept, though they might be.")
     page.by("gateway_cache_unkept_total", "", "reason", counts.unkept)
-    page.family("gateway_cache_bytes_total", "counter", "Bytes kept, as they are sealed, and bytes replayed.")
-    for direction, size_bytes in (("kept", kept_bytes), ("replayed", counts.replayed_bytes)):
+    page.family("gateway_cache_bytes_total", "counter", "Bytes of answers, as they are before they are compressed.")
+    for direction, size_bytes in (("kept", counts.kept_bytes), ("replayed", counts.replayed_bytes)):
         page.sample("gateway_cache_bytes_total", f'direction="{direction}"', str(size_bytes))
 
 

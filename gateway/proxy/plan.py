@@ -19,6 +19,9 @@ from .live import Live
 REVALIDATION = "revalidation"
 """What the record of a call says that nobody waits for: it renews a kept answer."""
 
+REVALIDATED = "revalidated"
+"""How such a call ends well: whole, and not as the answer to a request."""
+
 EMBEDDING = "embedding"
 """What the record of a call says that made a vector of a question: a cost of the cache, and nobody's request."""
 

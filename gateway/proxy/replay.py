@@ -57,7 +57,8 @@ def free_record(
     outcome: str = "cached",
     status: int = 200,
 ) -> SpendRecord:  # fmt: skip
-    """The row of an answer that no provider was asked for. cache: hit, semantic, stale or coalesced."""
+    """The row of a request that asked no provider. cache: hit, semantic, stale or coalesced; outcome: `cached`, or how
+    a call ended that came to nothing for it."""
     route = job.decision.route
     duration = ticks_us() - job.began_us
     return SpendRecord(
@@ -66,7 +67,7 @@ def free_record(
         team=job.caller.team, key_id=job.caller.key_id,
         provider=target.provider.name, model=target.model.base, simulated=target.simulated, stream=job.request.stream,
         cache=cache, state=State.SETTLED, outcome=outcome, status=status, finish_reason=one.finish_reason,
-        usage_source=UsageSource.CACHE, input_tokens=0, cached_input_tokens=0, cache_write_tokens=0, output_tokens=0,
+        usage_source=UsageSource.CACHE if outcome == "cached" else UsageSource.NONE, input_tokens=0, cached_input_tokens=0, cache_write_tokens=0, output_tokens=0,
         reasoning_tokens=0, service_tier=None, price_id=None, expected_nano=NOTHING, cost_nano=NOTHING,
         baseline_model=None if against is None else against.model,
         baseline_price_id=None if against is None else against.price_id,

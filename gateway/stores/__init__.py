@@ -6,6 +6,11 @@
     accounts       core.contracts.Accounts: budgets, limits, and what may be done while Redis is away
     upkeep         leases, sweeps, recovery and counters, beside the requests
     redis_cache    core.contracts.Cache: a slow or absent server is a miss, never a failed request
+    flight_line    calls under way, told to and heard from the other processes
+    lanes          the cache's way into Redis: what is asked at one moment goes in one round trip, under deadlines
+    kept           what the cache keeps: listed, inspected, removed, purged; facts of its store
+    box            how a kept answer is made small and sealed
+    scripts        the cache's Lua scripts, by name
     breaker        how long a failing server is left alone
     table          the ledger's tables; the book's columns are derived from SpendRecord
     schema         their version: made, brought up or refused; migrations/ and upgrade are Alembic's part

@@ -25,7 +25,12 @@ from .scripts import Script
 log = logging.getLogger("gateway.cache")
 
 BATCH = 64
-BATCH_BYTES = 4 * 2**20
+BATCH_BYTES = 2 * 2**20
+"""Of what is asked, and of what is expected to come back: a server that works on a batch says nothing meanwhile."""
+
+FORGETS = 0.98
+"""What is left, after each reply, of the size that is expected."""
+
 MOST_WAITING = 10_000
 MOST_WAITING_BYTES = 64 * 2**20
 """Past these what is asked finds nothing at once."""
@@ -144,6 +149,7 @@ class Lanes:
         self._queued_bytes = 0
         self._waiting: deque[_Asked] = deque()
         self._out: list[_Batch] = []
+        self._expected_bytes = 1.0
         self._called = False
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = NEVER
@@ -203,7 +209,8 @@ class Lanes:
     def _next(self) -> list[_Asked]:
         asked: list[_Asked] = []
         room = BATCH_BYTES
-        while self._queue and len(asked) < BATCH and (not asked or len(self._queue[0].command) <= room):
+        most = min(BATCH, int(BATCH_BYTES / self._expected_bytes) + 1)
+        while self._queue and len(asked) < most and (not asked or len(self._queue[0].command) <= room):
             one = self._queue.popleft()
             self._queued_bytes -= len(one.command)
             if one.future.done():  # its client left, or it waited too long
@@ -236,8 +243,9 @@ class Lanes:
             batch.judged_at = loop.time() + self._patience_s
             if isinstance(reply, NoScriptError):
                 again.append(batch.asked[number])
-            else:
-                batch.asked[number].hears(reply)
+                return
+            self._expected_bytes = max(_size(reply), self._expected_bytes * FORGETS, 1.0)
+            batch.asked[number].hears(reply)
 
         await self._link.carry([asked.command for asked in batch.asked], heard)
         if again:  # a server that was started anew has forgotten the scripts
@@ -307,6 +315,12 @@ class Lanes:
             self._waiting.popleft()
         first = self._waiting[0].deadline if self._waiting else NEVER
         return min((first, *(batch.judged_at for batch in self._out)))
+
+
+def _size(reply: Answer) -> int:
+    """Of what a reply begins with; the rest of it is short."""
+    first = reply[0] if isinstance(reply, list) and reply else b""
+    return len(first) if isinstance(first, bytes) else 0
 
 
 def _release(asked: Iterable[_Asked]) -> None:

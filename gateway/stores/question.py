@@ -19,8 +19,8 @@ from .spans import Rows, Span
 from .table import DAY_H, HOUR_US, SERIES, SERIES_OF, SUMMED, SUMS, TABLE
 
 Dimension = Literal[
-    "provider", "model", "route", "team", "key", "organisation", "policy", "outcome", "day", "hour", "end_user",
-    "request",
+    "provider", "model", "route", "team", "key", "organisation", "policy", "outcome", "cache", "day", "hour",
+    "end_user", "request",
 ]  # fmt: skip
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 TAG = "tag:"
@@ -31,10 +31,12 @@ TIMES = {"day": DAY_H, "hour": 1}
 _COLUMN_OF = {"key": "key_id", "request": "request_id"}
 _ANSWERED = ("ok", "cached")
 _ABORTED = "aborted"
+_BACKGROUND = ("revalidated", "embedded")
+"""Whole, and the answer to no request: what the response cache had made for itself."""
 _PLAIN = tuple(name for name in SUMMED if name not in ("sign", "cost_nano"))
 
 TOTALS: Sequence[str] = (
-    "requests", "attempts", "aborted", "cache_hits", "settled_nano", "uncertain_nano", *_PLAIN,
+    "requests", "attempts", "aborted", "background", "cache_hits", "settled_nano", "uncertain_nano", *_PLAIN,
 )  # fmt: skip
 """What is summed of each group. Things are counted by summing `sign`: a row taken back and said anew counts once."""
 
@@ -116,6 +118,7 @@ def _totals(of: Columns) -> list[ColumnElement[int]]:
         "requests": count.filter(of["outcome"].in_(_ANSWERED)),
         "attempts": count,
         "aborted": count.filter(of["outcome"] == _ABORTED),
+        "background": count.filter(of["outcome"].in_(_BACKGROUND)),
         "cache_hits": count.filter(of["outcome"] == "cached"),
         "settled_nano": cost.filter(of["state"] != State.UNCERTAIN.value),
         "uncertain_nano": cost.filter(of["state"] == State.UNCERTAIN.value),

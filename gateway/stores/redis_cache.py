@@ -30,6 +30,9 @@ from .scripts import Script
 TIMEOUT_S = 0.05
 """No request waits longer for the store, connecting included."""
 
+LOAD_S = 0.01
+"""The least that the table of purges is given once it has changed, also when nothing is left of TIMEOUT_S."""
+
 WRITE_PATIENCE_S = 1.0
 """A large answer may take this long on its way; whoever gives it away waits TIMEOUT_S."""
 
@@ -120,7 +123,7 @@ class RedisCache(KeptAnswers):
 
     async def _look_past(self, name: str, scope: str, bad: bytes, flight: str, reason: str) -> Lookup:
         """Remove what cannot be replayed, unless another value took its place meanwhile."""
-        found, value = await self._ask_look(name, flight, wanted=b"1", remove=bad[:HEAD])
+        found, value = await self._ask_look(name, flight, wanted=b"1", remove=(bad[:HEAD],))
         answer = None
         if value is not None:
             until = time.monotonic() + self._timeout_s  # the caller's own deadline goes before
@@ -128,11 +131,11 @@ class RedisCache(KeptAnswers):
         return msgspec.structs.replace(found, answer=answer, reason="" if answer is not None else reason)
 
     async def _ask_look(
-        self, name: str, flight: str, *, wanted: bytes, remove: bytes = b""
+        self, name: str, flight: str, *, wanted: bytes, remove: Sequence[bytes] = ()
     ) -> tuple[Lookup, bytes | None]:
         """What look.lua answers: who makes the call, and the sealed value, either of them None."""
         token = f"{flight}:{secrets.token_hex(16)}" if flight else ""
-        command = _look.call((name, PURGES, lease_of(flight)), token, _LEASE_MS, wanted, remove)
+        command = _look.call((name, PURGES, lease_of(flight)), token, _LEASE_MS, wanted, *remove)
         asked = self._reads.ask(command, lambda reply: self._unheard(token, reply))
         try:
             reply = await asked
@@ -194,7 +197,7 @@ class RedisCache(KeptAnswers):
         if self._loading is None or self._loading.done():
             self._loading = asyncio.create_task(self._loaded(), name="cache-purges")
         loading = self._loading
-        await asyncio.wait((loading,), timeout=max(until - time.monotonic(), 0))
+        await asyncio.wait((loading,), timeout=max(until - time.monotonic(), LOAD_S))
         return loading.done() and not loading.cancelled() and loading.result()
 
     async def _loaded(self) -> bool:

@@ -1,9 +1,9 @@
 """Reads the ledger: sums for finance, rows for the admin.
 
 Invariants: integers all the way. Real and simulated spend are never in one sum: every sum is asked for one of them.
-attempts == requests + failed + aborted, and saved == baseline - settled - uncertain, in every line. The answer is the
-same whether it comes from the sums that are kept or from the book; things are counted by summing `sign`, so that a row
-that was taken back and said anew counts once.
+attempts == requests + failed + aborted + background, and saved == baseline - settled - uncertain, in every line. The
+answer is the same whether it comes from the sums that are kept or from the book; things are counted by summing `sign`,
+so that a row that was taken back and said anew counts once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SpendLine(msgspec.Struct, frozen=True, kw_only=True):
 
     group: what they have in common, in the order it was asked for; empty text where there is none (no tag, no end
     user). requests: those answered whole, from a provider or from the cache. aborted: the client left, what had been
-    answered was still paid. failed: everything else. uncertain_nano: estimated costs, apart from what providers
+    answered was still paid. background: whole, and made by the response cache for itself. failed: everything else. uncertain_nano: estimated costs, apart from what providers
     reported. duration_us: their times, summed.
     """
 
@@ -44,6 +44,7 @@ class SpendLine(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     failed: int
     aborted: int
+    background: int
     cache_hits: int
     input_tokens: int
     cached_input_tokens: int
@@ -211,7 +212,7 @@ def _line(group: dict[str, str], simulated: bool, sums: Sequence[int]) -> SpendL
     return SpendLine(
         group=group,
         simulated=simulated,
-        failed=found["attempts"] - found["requests"] - found["aborted"],
+        failed=found["attempts"] - found["requests"] - found["aborted"] - found["background"],
         saved_nano=found["baseline_nano"] - found["settled_nano"] - found["uncertain_nano"],
         **found,
     )

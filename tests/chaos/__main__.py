@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import budget, database, kill, mixed, outage, reload, rolling, store
+from . import budget, cached, coalesce, database, kill, mixed, outage, reload, rolling, store
 
 SCENARIOS = {
     "budget": budget.run,
@@ -20,6 +20,8 @@ SCENARIOS = {
     "store": store.run,
     "ledger": database.run,
     "outage": outage.run,
+    "coalesce": coalesce.run,
+    "cached": cached.run,
 }
 
 

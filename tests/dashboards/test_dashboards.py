@@ -86,7 +86,6 @@ class Shop:
             ledger_failures=lambda: self.scrapes // 2,
             store_errors=lambda: self.scrapes // 3,
             cache_unreadable=lambda: self.scrapes // 3,
-            cache_kept_bytes=lambda: 2_000 * self.scrapes,
             cache_store=lambda: (self.scrapes, 1_000_000 + self.scrapes, 536_870_912),
             learning_pending=lambda: self.scrapes % 2,
             learning_failures=lambda: self.scrapes // 4,
@@ -110,6 +109,7 @@ class Shop:
             self.metrics.overhead(route, seconds)
         self.metrics.rejected("invalid")
         self.metrics.unkept("oversized")
+        self.metrics.kept(2_000)
         self.metrics.replayed(4_000)
 
 

@@ -293,7 +293,7 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (LIFE, f"the comment `: keep-alive` every {reply.KEEP_ALIVE_S:g} seconds"),
         (LIFE, f"of more than {faults.MAX_ANSWER_BYTES // 2**20} MiB is given up"),
         (LIFE, f"It takes {reply.WATCH_AFTER_S * 1e3:g} ms from the beginning until leaving is noticed"),
-        (LIFE, f"{redis_cache.CONNECT_TIMEOUT_S:g} seconds to connect and {redis_cache.TIMEOUT_S:g} to answer"),
+        (LIFE, f"is a miss after {redis_cache.TIMEOUT_S * 1e3:g} ms at most, connecting included"),
         (LIFE, f"plus {request.IMAGE_TOKENS:,} tokens for each image or file"),
         (LIFE, f"`n` may be {request.MOST_CHOICES} at most, an output limit {request.MOST_TOKENS:,}"),
         (MONEY, f"{request.IMAGE_TOKENS:,} tokens an image or file"),

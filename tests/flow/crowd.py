@@ -6,6 +6,7 @@ A plain client of HTTP/1.1: a thousand of these take little of the machine that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -44,6 +45,10 @@ class Client:
         return self.body.partition(b": gateway ")[0]
 
     @property
+    def chunks(self) -> list[dict]:
+        return [json.loads(line[6:]) for line in self.body.splitlines() if line.startswith(b"data: {")]
+
+    @property
     def text(self) -> str:
         """What the answer says, whole or streamed; "" when it is not whole."""
         if self.status != 200 or self.broke:
@@ -52,13 +57,12 @@ class Client:
             return json.loads(self.body)["choices"][0]["message"]["content"]
         if not self.body.endswith(b"data: [DONE]\n\n"):
             return ""
-        chunks = [json.loads(line[6:]) for line in self.body.splitlines() if line.startswith(b"data: {")]
-        return "".join(part["delta"].get("content") or "" for chunk in chunks for part in chunk["choices"])
+        return "".join(part["delta"].get("content") or "" for chunk in self.chunks for part in chunk["choices"])
 
     async def ask(self, fields: dict, key: str | None = None) -> None:
         body = json.dumps(fields).encode()
         told = "" if key is None else f"authorization: Bearer {key}\r\n"
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\n{told}content-length: {len(body)}\r\n"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\n{told}content-length: {len(body)}\r\n"
         try:
             async with asyncio.timeout(ANSWER_S):
                 self.writer.write(f"{head}connection: close\r\n\r\n".encode() + body)
@@ -94,17 +98,23 @@ async def ask_all(clients: Sequence[Client], fields: dict, key: str | None = Non
 
 async def workers_of(gateway: RunningGateway, clients: Sequence[Client]) -> dict[int, int]:
     """The worker that has each client's connection, by the client's port. Linux only."""
-    async with asyncio.timeout(10):
-        while True:
-            holders = {inode: pid for pid in gateway.worker_pids() for inode in _sockets(pid)}
-            found = {}
-            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-                local, remote, inode = (line.split()[at] for at in (1, 2, 9))
-                if _port(local) == gateway.port and inode in holders:
-                    found[_port(remote)] = holders[inode]
-            if all(client.port in found for client in clients):
-                return {client.port: found[client.port] for client in clients}
-            await asyncio.sleep(0.02)
+    deadline = time.monotonic() + 10
+    while True:
+        found = _held_by(gateway)
+        if all(client.port in found for client in clients):
+            return {client.port: found[client.port] for client in clients}
+        assert time.monotonic() < deadline, "a connection was not taken up"
+        await asyncio.sleep(0.02)
+
+
+def _held_by(gateway: RunningGateway) -> dict[int, int]:
+    holders = {inode: pid for pid in gateway.worker_pids() for inode in _sockets(pid)}
+    found = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        local, remote, inode = (line.split()[at] for at in (1, 2, 9))
+        if _port(local) == gateway.port and inode in holders:
+            found[_port(remote)] = holders[inode]
+    return found
 
 
 def _port(address: str) -> int:
@@ -112,5 +122,8 @@ def _port(address: str) -> int:
 
 
 def _sockets(pid: int) -> list[str]:
-    links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            links.append(os.readlink(entry))
     return [link[8:-1] for link in links if link.startswith("socket:[")]

@@ -6,10 +6,14 @@ import json
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from gateway.core.world import key_digest
+from gateway.settings import Settings, StartError
+from gateway.shared import cache_keys
+from gateway.stores.box import box_key
 from tests.running import ROOT, RunningGateway, free_port
 
 ROUTES = "routes:\n  auto: {policy: cheapest, candidates: [openai/gpt-6-luna], cache: {ttl_s: 60, max_kib: 64}}\n"
@@ -26,6 +30,31 @@ def refused(folder, routes=ROUTES, env=None, host="127.0.0.1") -> str:
     assert "Traceback" not in gateway.log
     assert "canary" not in gateway.log
     return gateway.log
+
+
+def cache_keys_of(given: str) -> list[bytes]:
+    env = {"GATEWAY_CACHE_KEYS": given}
+    settings = Settings.from_env(env, routes=Path("routes.yaml"), host="127.0.0.1", port=0, data_dir=Path("data"))
+    return cache_keys(settings, b"the secret")
+
+
+def test_keys_of_the_cache_are_made_of_each_text_and_of_the_secret_without_any():
+    one, other = "1" * 32, "2" * 32
+    assert cache_keys_of(one) == [box_key(one.encode())]
+    assert cache_keys_of(f" {one} , {other} ") == [box_key(one.encode()), box_key(other.encode())]
+    assert cache_keys_of(" ") == [box_key(b"the secret")]
+
+
+@pytest.mark.parametrize("given", ["canary", f"{'1' * 32},canary", f"{'1' * 32},", ","])
+def test_a_key_of_the_cache_that_is_too_short_is_refused_without_repeating_it(given: str):
+    with pytest.raises(StartError, match=r"32 are the least.*openssl rand -hex 32") as refusal:
+        cache_keys_of(given)
+    assert "canary" not in str(refusal.value)
+
+
+def test_a_gateway_with_a_bad_key_of_the_cache_does_not_start(tmp_path):
+    said = refused(tmp_path, env={"OPENAI_API_KEY": "canary", "GATEWAY_CACHE_KEYS": f"{'1' * 32},canary"})
+    assert "GATEWAY_CACHE_KEYS: text 2 of 2 has 6 characters" in said
 
 
 def test_without_teams_only_loopback_is_served(tmp_path):

@@ -207,11 +207,11 @@ def test_a_revalidation_costs_and_is_an_attempt_but_nobodys_request():
 
 
 def test_what_is_kept_not_kept_and_replayed_is_counted_over_all_workers():
-    first = Metrics("1", cache_kept_bytes=lambda: 2_000)
-    second = Metrics("1", cache_kept_bytes=lambda: 2_000, cache_unreadable=lambda: 4)
+    first, second = Metrics("1"), Metrics("1", cache_unreadable=lambda: 4)
     for worker in (first, second):
         for reason in ("oversized", "truncated", "oversized"):
             worker.unkept(reason)
+        worker.kept(2_000)
         worker.replayed(700)
 
     value = reader(second, added(first))

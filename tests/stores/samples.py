@@ -45,7 +45,7 @@ ONE = SpendRecord(
     candidates='[{"model":"deepseek/v4-flash","expected_nano":400000}]',
     drops="[]",
 )
-OUTCOMES = ["ok"] * 6 + ["cached", "aborted", "http_503", "timeout", "disconnected", "malformed", "truncated"]
+OUTCOMES = ["ok"] * 6 + ["cached", "aborted", "revalidated", "http_503", "timeout", "disconnected", "malformed", "truncated"]
 DAY_US = 86_400_000_000
 
 
@@ -74,6 +74,7 @@ def by_chance(seed: int, count: int) -> list[SpendRecord]:
             simulated=dice.random() < 0.3,
             state=dice.choice([State.SETTLED, State.SETTLED, State.UNCERTAIN]),
             outcome=dice.choice(OUTCOMES),
+            cache=dice.choice(["off", "hit", "miss", "bypass", "coalesced", "stale", "semantic", "revalidation"]),
             input_tokens=dice.randrange(10**6),
             cached_input_tokens=dice.randrange(10**6),
             cache_write_tokens=dice.randrange(10**4),

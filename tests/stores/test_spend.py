@@ -24,7 +24,7 @@ from gateway.stores.table import EPOCH, HOUR_US, day_of, to_us
 from tests.stores.samples import DAY_US, ONE, TAG_NAMES, by_chance, numbered, varied
 
 BYS = [
-    (), ("provider",), ("model",), ("route",), ("team",), ("day",), ("key",), ("policy",), ("outcome",),
+    (), ("provider",), ("model",), ("route",), ("team",), ("day",), ("key",), ("policy",), ("outcome",), ("cache",),
     ("day", "team"), ("team", "day"), ("provider", "model", "route"), ("hour",), ("organisation", "hour", "day"),
     ("end_user",), ("team", "tag:project"), tuple(f"tag:{name}" for name in TAG_NAMES), DIMENSIONS,
 ]  # fmt: skip
@@ -57,10 +57,12 @@ def by_hand(records: list[SpendRecord], by: tuple[str, ...], *, simulated: bool 
         attempts = sum(one.sign for one in heap)
         answered = sum(one.sign for one in heap if one.outcome in ("ok", "cached"))
         aborted = sum(one.sign for one in heap if one.outcome == "aborted")
+        background = sum(one.sign for one in heap if one.outcome == "revalidated")
         lines.append(
             SpendLine(
                 group=dict(zip(by, key, strict=True)), simulated=simulated,
-                requests=answered, attempts=attempts, failed=attempts - answered - aborted, aborted=aborted,
+                requests=answered, attempts=attempts, failed=attempts - answered - aborted - background, aborted=aborted,
+                background=background,
                 cache_hits=sum(one.sign for one in heap if one.outcome == "cached"),
                 input_tokens=sum(one.input_tokens for one in heap),
                 cached_input_tokens=sum(one.cached_input_tokens for one in heap),

@@ -3,7 +3,7 @@
 -- KEYS[1]  a kept answer                KEYS[2]  the purges: hash, "epoch" and by label      KEYS[3]  lease of the call
 -- ARGV[1]  a fresh token when a call may be led or followed, else ""     ARGV[2]  a lease's length in milliseconds
 -- ARGV[3]  "1" when a kept answer is wanted, else "0"
--- ARGV[4]  the first bytes of a value that is to be removed if it is still there, else ""
+-- ARGV[4]  the first bytes of a value that is to be removed if it is still there; left out when there is none
 -- Answer   {value or false, epoch or "0", token of who leads or false, removed (1 or 0)}
 
 -- Purges that are not there were never made, or are forgotten: everything from before this moment counts as purged.
@@ -16,7 +16,7 @@ if not epoch then
 end
 
 local removed = 0
-if ARGV[4] ~= '' and redis.call('GETRANGE', KEYS[1], 0, #ARGV[4] - 1) == ARGV[4] then
+if ARGV[4] and redis.call('GETRANGE', KEYS[1], 0, #ARGV[4] - 1) == ARGV[4] then
     removed = redis.call('UNLINK', KEYS[1])
 end
 

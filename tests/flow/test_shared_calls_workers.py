@@ -1,0 +1,114 @@
+"""Equal requests over several workers: one call, also streamed, and a worker that dies takes nobody else with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from gateway.simulator import Scenario, Simulator
+from tests.flow.crowd import Client, ask_all, crowd, workers_of
+from tests.flow.world import PRICES, ROUTES, env
+from tests.running import RunningGateway
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the worker of a connection is found in /proc")
+
+MANY = 60
+
+
+@pytest.fixture
+async def river(tmp_path):
+    async with Simulator(PRICES) as sim:
+        # A second and a half: time for everybody to come.
+        sim.set_scenario(None, Scenario(ttft_ms=700, gap_ms=25, answer_tokens=30, reasoning_tokens=0))
+        gateway = RunningGateway(tmp_path, ROUTES, env(sim), workers=2)
+        await asyncio.to_thread(gateway.start)
+        try:
+            yield gateway, sim
+        finally:
+            await asyncio.to_thread(gateway.stop)
+
+
+def asked(stream: bool, text: str = "what is shared?") -> dict:
+    return {"model": "kept", "messages": [{"role": "user", "content": text}], "stream": stream}
+
+
+async def both(gateway: RunningGateway, count: int = MANY) -> list[Client]:
+    """Clients of whom each worker has some."""
+    clients: list[Client] = []
+    deadline = time.monotonic() + 20
+    while len(set((await workers_of(gateway, clients)).values())) < 2:
+        assert time.monotonic() < deadline, "one worker has all connections"
+        for client in clients:
+            client.writer.close()
+        clients = await crowd(gateway, count)
+    return clients
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_equal_requests_to_two_workers_make_one_call(river, stream):
+    gateway, sim = river
+    clients = await both(gateway)
+    await ask_all(clients, asked(stream))
+    rows = await asyncio.to_thread(gateway.rows, MANY)
+
+    assert len(sim.bill) == 1
+    assert len({client.text for client in clients}) == 1
+    assert clients[0].text
+    assert Counter(client.cache for client in clients) == {"miss": 1, "coalesced": MANY - 1}
+    followers = [row for row in rows if row["cache"] == "coalesced"]
+    assert len(followers) == MANY - 1
+    assert {(row["outcome"], row["cost_nano"]) for row in followers} == {("cached", 0)}
+    assert all(row["baseline_nano"] > 0 for row in rows)
+    assert sum(row["cost_nano"] for row in rows) == sim.total_nano()
+
+
+async def test_a_follower_on_another_worker_gets_a_stream_from_its_beginning_and_while_it_lasts(river):
+    gateway, sim = river
+    leader, *others = await both(gateway)
+    workers = await workers_of(gateway, [leader, *others])
+    follower = next(one for one in others if workers[one.port] != workers[leader.port])
+    leading = asyncio.create_task(leader.ask(asked(True)))
+    await asyncio.sleep(1.0)  # some of it has been streamed
+    following = asyncio.create_task(follower.ask(asked(True)))
+    await asyncio.sleep(0.2)
+    had = follower.body
+    await asyncio.gather(leading, following)
+
+    assert len(sim.bill) == 1
+    assert had
+    assert b"[DONE]" not in had
+    assert follower.events == leader.events
+    assert follower.cache == "coalesced"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_when_the_worker_dies_that_makes_the_call_the_others_are_answered_all_the_same(river, stream):
+    gateway, sim = river
+    leader, *others = await both(gateway)
+    workers = await workers_of(gateway, [leader, *others])
+    safe = [one for one in others if workers[one.port] != workers[leader.port]]
+    leading = asyncio.create_task(leader.ask(asked(stream)))
+    await asyncio.sleep(0.2)
+    following = asyncio.create_task(ask_all(safe, asked(stream)))
+    await asyncio.sleep(1.0 if stream else 0.3)
+    had = [one.events for one in safe]
+    os.kill(workers[leader.port], signal.SIGKILL)
+    await asyncio.gather(leading, following)
+    [after] = await crowd(gateway, 1)
+    await after.ask(asked(stream))
+
+    assert all(had) is stream
+    assert after.cache == "hit"
+    assert after.text
+    assert {one.text for one in safe} == {after.text}
+    assert {one.cache for one in safe} <= {"coalesced", "miss"}
+    assert all(one.events.startswith(part) for one, part in zip(safe, had, strict=True))
+    assert len(sim.bill) == 2
+    if stream:  # one answer to each client: the name that it was told first stays
+        assert all(len({chunk["id"] for chunk in one.chunks}) == 1 for one in safe)
