@@ -39,6 +39,7 @@ class Keeper:
         if reason or body is None:
             self._metrics.unkept(reason or "unreadable")
             return None
+        self._metrics.kept(len(body))
         rule, job = plan.rule, attempt.job
         kept_at = now_us()
         fresh_until = kept_at + rule.ttl_s * _US - int(chance() * rule.jitter_percent / 100 * rule.ttl_s * _US)

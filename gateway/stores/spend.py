@@ -34,8 +34,8 @@ class SpendLine(msgspec.Struct, frozen=True, kw_only=True):
 
     group: what they have in common, in the order it was asked for; empty text where there is none (no tag, no end
     user). requests: those answered whole, from a provider or from the cache. aborted: the client left, what had been
-    answered was still paid. background: whole, and made by the response cache for itself. failed: everything else. uncertain_nano: estimated costs, apart from what providers
-    reported. duration_us: their times, summed.
+    answered was still paid. background: whole, and made by the response cache for itself. failed: everything else.
+    uncertain_nano: estimated costs, apart from what providers reported. duration_us: their times, summed.
     """
 
     group: dict[str, str]

@@ -45,7 +45,9 @@ ONE = SpendRecord(
     candidates='[{"model":"deepseek/v4-flash","expected_nano":400000}]',
     drops="[]",
 )
-OUTCOMES = ["ok"] * 6 + ["cached", "aborted", "revalidated", "http_503", "timeout", "disconnected", "malformed", "truncated"]
+OUTCOMES = ["ok"] * 6 + [
+    "cached", "aborted", "revalidated", "http_503", "timeout", "disconnected", "malformed", "truncated",
+]  # fmt: skip
 DAY_US = 86_400_000_000
 
 

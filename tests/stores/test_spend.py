@@ -61,8 +61,8 @@ def by_hand(records: list[SpendRecord], by: tuple[str, ...], *, simulated: bool 
         lines.append(
             SpendLine(
                 group=dict(zip(by, key, strict=True)), simulated=simulated,
-                requests=answered, attempts=attempts, failed=attempts - answered - aborted - background, aborted=aborted,
-                background=background,
+                requests=answered, attempts=attempts, aborted=aborted, background=background,
+                failed=attempts - answered - aborted - background,
                 cache_hits=sum(one.sign for one in heap if one.outcome == "cached"),
                 input_tokens=sum(one.input_tokens for one in heap),
                 cached_input_tokens=sum(one.cached_input_tokens for one in heap),
