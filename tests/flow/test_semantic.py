@@ -202,6 +202,18 @@ async def test_a_provider_of_vectors_that_is_late_is_waited_for_two_seconds(rive
     assert late["cost_nano"] > 0
 
 
+async def test_a_vector_that_no_budget_has_room_for_is_not_bought(tmp_path):
+    budgets = 'budgets: {vectors: {provider: openai, usd: "0.000000001", window: month}}\n'
+    async with running(tmp_path, ROUTES + ROUTE + budgets) as river:
+        river.sim.set_price("openai", EMBEDDER, 0.0, {"input": "0.02", "output": "0"})
+        answer = await ask(river, f"How do I restart the {word()} service?")
+        rows = await river.rows(1)
+
+    assert (answer[0], *how(answer)) == (200, "miss", None)
+    assert [(row["cache"], row["provider"]) for row in rows] == [("miss", "deepseek")]
+    assert asked_of(river, EMBEDDER) == 0
+
+
 async def test_an_embedding_model_answers_no_chat_and_is_not_listed(river):
     refused = await ask(river, "hello", model=EMBEDDER)
     status, _, listed = await asyncio.to_thread(river.gateway.get, "/v1/models", authorization=f"Bearer {ONE}")
