@@ -43,7 +43,7 @@ GRACES = 5
 """How often it may be held up again meanwhile."""
 
 PASSES = 12
-"""Passes of the loop before a deadline is believed. In a crowd each takes milliseconds, and a reply needs a few of them:
+"""Passes of the loop before a deadline is believed. In a crowd each takes milliseconds, and a reply needs a few:
 to be sent for, to be read, to be told. An idle loop is through with them at once."""
 
 LEFT_LATER_S = 0.01
