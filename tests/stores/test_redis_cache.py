@@ -8,7 +8,6 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -23,20 +22,6 @@ from gateway.stores.redis_cache import TIMEOUT_S, RedisCache
 from tests.stores.cached import ANSWER, KEYS, MARGIN_S, OTHER_KEYS, SCOPE, answer, cache_on, kept, key_of, look
 
 NAME = PREFIX + key_of(1)
-
-
-@pytest.fixture
-async def raw(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        await client.flushall()
-        yield client
-
-
-@pytest.fixture
-async def cache(valkey_url: str, raw: Redis) -> AsyncIterator[RedisCache]:
-    """On an empty server."""
-    async with cache_on(valkey_url) as opened:
-        yield opened
 
 
 async def timed(cache: RedisCache) -> float:
