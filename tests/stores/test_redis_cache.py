@@ -328,13 +328,13 @@ async def test_a_crowd_shares_few_connections(cache: RedisCache, raw: Redis):
 
 async def test_large_values_do_not_pass_for_a_frozen_server(valkey_url: str, raw: Redis):
     async with cache_on(valkey_url, timeout_s=TIMEOUT_S) as cache:
-        body = random.Random(5).randbytes(2**20)
+        body = random.Random(5).randbytes(2**18)
         found = await look(cache)
         for number in range(4):
             await cache.put(key_of(number), answer(found.epoch, body=body))
         await asyncio.sleep(0.5)
         await look(cache, 0)
-        await asyncio.gather(*(look(cache, number % 4) for number in range(200)))
+        await asyncio.gather(*(look(cache, number % 4) for number in range(100)))
 
         assert not cache.off
         assert "timeout" not in cache.errors
