@@ -24,7 +24,7 @@ demo: venv ## simulated providers, traffic, and a price cut to watch
 
 test: venv-dev ## every test; installs what they need where it can
 	@scripts/test-services.sh
-	@PATH="$$PATH:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)" $(bin)/python -m pytest $(ARGS)
+	@PATH="$$PATH:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)" $(bin)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: lint types imports deploy-check test ## all that must hold before a commit
 

@@ -2,7 +2,8 @@
 # The benchmarks: gateways side by side, then the steps of one request by themselves.
 #
 #   bench/run.sh          ours and LiteLLM's proxy (PEERS_ALL=1: TensorZero and Portkey too), 3 rounds of 4 s, about
-#                         6 minutes at most; installs the others first, once. Rows go to bench/results/latest.json
+#                         6 minutes at most; installs the others first, once. Rows go to bench/results/latest.json.
+#                         Then answers from the cache, 2 minutes
 #   bench/run.sh --quick  ours alone, 3 rounds of 2 s: does it still do what it must?
 #
 # Exits with 1 when our gateway misses what it must reach (see bench/README.md).
@@ -33,6 +34,10 @@ else
     "$PYTHON" bench/compare.py "$gateways" --rounds 3 --seconds 4 --within 360 --json bench/results/latest.json \
         --check || status=$?
     repeats=9
+fi
+if [ "${1:-}" != --quick ]; then
+    echo
+    PYTHONPATH=$PWD "$PYTHON" bench/cache.py || status=$?
 fi
 echo
 "$PYTHON" bench/micro.py --repeats "$repeats"

@@ -172,11 +172,12 @@ class Sharing:
                 if asking is not None and asking.answered is not None:
                     answer = self._keeper.to_keep(asking.answered, asking.completion, plan, found.epoch)
             flight.finish(end)
+        finally:
+            # Whatever happened: a lease that is not let go would be renewed, and others would wait for nothing.
             if leads:
                 await self._cache.land(found.flight, [packed(end)], key=plan.key, answer=answer)
             elif answer is not None:
                 await self._cache.put(plan.key, answer)
-        finally:
             self._close(name, flight, LOST)
         if asking is not None:
             await asking.wind_up()

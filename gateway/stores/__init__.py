@@ -8,6 +8,7 @@
     redis_cache    core.contracts.Cache: a slow or absent server is a miss, never a failed request
     flight_line    calls under way, told to and heard from the other processes
     lanes          the cache's way into Redis: what is asked at one moment goes in one round trip, under deadlines
+    cache_health   whether the cache's server is left alone, and its errors
     kept           what the cache keeps: listed, inspected, removed, purged; facts of its store
     box            how a kept answer is made small and sealed
     scripts        the cache's Lua scripts, by name

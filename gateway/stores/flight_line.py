@@ -23,7 +23,8 @@ from redis.exceptions import ResponseError
 from gateway.core.caching import FlightLost
 
 from .box import Box, Unreadable
-from .lanes import Answer, Health, Lanes
+from .cache_health import Health
+from .lanes import Answer, Lanes
 from .redis_link import RedisLink
 from .scripts import Script
 

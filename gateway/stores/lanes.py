@@ -11,18 +11,16 @@ is believed, the loop reads what has arrived meanwhile.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from .breaker import Breaker, Pass
-from .redis_link import GONE, RedisLink, Reply, kind_of
+from .breaker import Pass
+from .cache_health import Health
+from .redis_link import GONE, RedisLink, Reply
 from .scripts import Script
-
-log = logging.getLogger("gateway.cache")
 
 BATCH = 64
 BATCH_BYTES = 2 * 2**20
@@ -36,7 +34,10 @@ MOST_WAITING_BYTES = 64 * 2**20
 """Past these what is asked finds nothing at once."""
 
 GRACE_S = 0.002
-"""How long the loop has, after a deadline, to read what has arrived. A loop that was held up has as long as it was."""
+"""How long the loop has, after a deadline, to read what has arrived."""
+
+HELD_UP = 5
+"""A loop that came late to a deadline has so many times as long as it was late: it may only now have asked."""
 
 GRACES = 5
 """How often it may be held up again meanwhile."""
@@ -48,48 +49,6 @@ NEVER = float("inf")
 
 Answer = Reply | ResponseError
 Unheard = Callable[[Answer], None]
-
-
-class Health:
-    """What is known of the server: one breaker and one count of errors for all who ask it.
-
-    Kinds: timeout, unreachable (the connection), busy (no turn in time), refused (the server answered with an error),
-    unreadable (a value that does not open). The first two close the breaker.
-    """
-
-    def __init__(self, on_error: Callable[[str], None] | None) -> None:
-        self.breaker = Breaker()
-        self.errors: Counter[str] = Counter()
-        self._on_error = on_error
-        self._refused = False
-
-    def count(self, kind: str) -> None:
-        self.errors[kind] += 1
-        if self._on_error is not None:
-            self._on_error(kind)
-
-    def went_well(self, how: Pass) -> None:
-        if self.breaker.succeeded(how):
-            log.info("the response cache is on again")
-
-    def went_wrong(self, how: Pass, exc: Exception) -> None:
-        kind = kind_of(exc)
-        self.count(kind)
-        if self.breaker.failed(how, time.monotonic()):
-            # The kind of error only: a server's words may repeat the command, and so the key.
-            told = "the response cache is off, requests go to the providers until it answers: %s (%s)"
-            log.warning(told, kind, type(exc).__name__)
-
-    def was_refused(self, what: str) -> None:
-        self.count("refused")
-        if not self._refused:
-            self._refused = True
-            log.warning("the response cache's server refuses commands: %s", what)
-
-    def was_kept(self) -> None:
-        if self._refused:
-            self._refused = False
-            log.info("the response cache keeps answers again")
 
 
 class _Asked:
@@ -284,8 +243,7 @@ class Lanes:
             if first < NEVER:
                 self._arm(first)
             return
-        held_up_s = min(now - first, self._wait_s)
-        self._give(max(held_up_s, GRACE_S), now, GRACES)
+        self._give(max(min((now - first) * HELD_UP, self._wait_s), GRACE_S), now, GRACES)
 
     def _give(self, grace_s: float, rang_at: float, graces: int) -> None:
         loop = asyncio.get_running_loop()

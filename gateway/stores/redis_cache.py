@@ -21,16 +21,17 @@ from redis.exceptions import ResponseError
 from gateway.core.caching import CachedAnswer, Lookup, Role, purged
 
 from .box import HEAD, LARGEST_BYTES, Unreadable
+from .cache_health import Health
 from .flight_line import LEASE_S, LOG_KEPT_S, FlightLine, lease_of, log_of
 from .kept import PREFIX, PURGES, KeptAnswers, opened, purges_of
-from .lanes import Answer, Health, Lanes
+from .lanes import Answer, Lanes
 from .redis_link import RedisLink, packed
 from .scripts import Script
 
 TIMEOUT_S = 0.05
 """No request waits longer for the store, connecting included."""
 
-LOAD_S = 0.01
+LOAD_S = 0.02
 """The least that the table of purges is given once it has changed, also when nothing is left of TIMEOUT_S."""
 
 WRITE_PATIENCE_S = 1.0
@@ -48,7 +49,7 @@ _look, _land = Script("look"), Script("land")
 
 
 class RedisCache(KeptAnswers):
-    """`errors` counts by kind, and `on_error(kind)` hears of each as it happens; the kinds stand in lanes.Health.
+    """`errors` counts by kind, and `on_error(kind)` hears of each as it happens; the kinds stand in Health.
 
     kept_bytes: of sealed answers that the server took.
     """

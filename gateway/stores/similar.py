@@ -22,7 +22,8 @@ from gateway.core.contracts import Near
 from gateway.vectors import Signer, cosines, most_apart, nearest, packed, unit
 
 from .box import Box, Unreadable
-from .lanes import Health, Lanes
+from .cache_health import Health
+from .lanes import Lanes
 from .redis_link import RedisLink
 from .redis_link import packed as command
 from .scripts import Script

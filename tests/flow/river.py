@@ -30,9 +30,11 @@ class River:
 
 
 @asynccontextmanager
-async def running(folder: Path, routes: str, more: dict[str, str] | None = None) -> AsyncIterator[River]:
+async def running(
+    folder: Path, routes: str, more: dict[str, str] | None = None, workers: int | None = None
+) -> AsyncIterator[River]:
     async with Simulator(PRICES) as sim:
-        gateway = RunningGateway(folder, routes, {**env(sim), **(more or {})})
+        gateway = RunningGateway(folder, routes, {**env(sim), **(more or {})}, workers=workers)
         await asyncio.to_thread(gateway.start)
         try:
             yield River(gateway, sim, 0)

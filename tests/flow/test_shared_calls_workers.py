@@ -10,32 +10,37 @@ import time
 from collections import Counter
 
 import pytest
+import pytest_asyncio
 
-from gateway.simulator import Scenario, Simulator
+from gateway.simulator import Scenario
 from tests.flow.crowd import Client, ask_all, crowd, workers_of
-from tests.flow.world import PRICES, ROUTES, env
+from tests.flow.river import River, afresh, running
+from tests.flow.world import ROUTES
 from tests.running import RunningGateway
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the worker of a connection is found in /proc")
-
 MANY = 60
+SLOW = Scenario(ttft_ms=700, gap_ms=25, answer_tokens=30, reasoning_tokens=0)
+"""A second and a half: time for everybody to come."""
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(sys.platform != "linux", reason="the worker of a connection is found in /proc"),
+]
 
 
-@pytest.fixture
-async def river(tmp_path):
-    async with Simulator(PRICES) as sim:
-        # A second and a half: time for everybody to come.
-        sim.set_scenario(None, Scenario(ttft_ms=700, gap_ms=25, answer_tokens=30, reasoning_tokens=0))
-        gateway = RunningGateway(tmp_path, ROUTES, env(sim), workers=2)
-        await asyncio.to_thread(gateway.start)
-        try:
-            yield gateway, sim
-        finally:
-            await asyncio.to_thread(gateway.stop)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory):
+    async with running(tmp_path_factory.mktemp("river"), ROUTES, workers=2) as one:
+        yield one
 
 
-def asked(stream: bool, text: str = "what is shared?") -> dict:
-    return {"model": "kept", "messages": [{"role": "user", "content": text}], "stream": stream}
+@pytest_asyncio.fixture(loop_scope="module")
+async def river(shared):
+    return await afresh(shared, SLOW)
+
+
+def asked(river: River, stream: bool) -> dict:
+    return {"model": "kept", "messages": [{"role": "user", "content": river.text}], "stream": stream}
 
 
 async def both(gateway: RunningGateway, count: int = MANY) -> list[Client]:
@@ -44,6 +49,7 @@ async def both(gateway: RunningGateway, count: int = MANY) -> list[Client]:
     deadline = time.monotonic() + 20
     while len(set((await workers_of(gateway, clients)).values())) < 2:
         assert time.monotonic() < deadline, "one worker has all connections"
+        await asyncio.sleep(0.1)
         for client in clients:
             client.writer.close()
         clients = await crowd(gateway, count)
@@ -52,10 +58,10 @@ async def both(gateway: RunningGateway, count: int = MANY) -> list[Client]:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_equal_requests_to_two_workers_make_one_call(river, stream):
-    gateway, sim = river
+    gateway, sim = river.gateway, river.sim
     clients = await both(gateway)
-    await ask_all(clients, asked(stream))
-    rows = await asyncio.to_thread(gateway.rows, MANY)
+    await ask_all(clients, asked(river, stream))
+    rows = await river.rows(MANY)
 
     assert len(sim.bill) == 1
     assert len({client.text for client in clients}) == 1
@@ -69,13 +75,13 @@ async def test_equal_requests_to_two_workers_make_one_call(river, stream):
 
 
 async def test_a_follower_on_another_worker_gets_a_stream_from_its_beginning_and_while_it_lasts(river):
-    gateway, sim = river
+    gateway, sim = river.gateway, river.sim
     leader, *others = await both(gateway)
     workers = await workers_of(gateway, [leader, *others])
     follower = next(one for one in others if workers[one.port] != workers[leader.port])
-    leading = asyncio.create_task(leader.ask(asked(True)))
+    leading = asyncio.create_task(leader.ask(asked(river, True)))
     await asyncio.sleep(1.0)  # some of it has been streamed
-    following = asyncio.create_task(follower.ask(asked(True)))
+    following = asyncio.create_task(follower.ask(asked(river, True)))
     await asyncio.sleep(0.2)
     had = follower.body
     await asyncio.gather(leading, following)
@@ -89,19 +95,19 @@ async def test_a_follower_on_another_worker_gets_a_stream_from_its_beginning_and
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_when_the_worker_dies_that_makes_the_call_the_others_are_answered_all_the_same(river, stream):
-    gateway, sim = river
+    gateway, sim = river.gateway, river.sim
     leader, *others = await both(gateway)
     workers = await workers_of(gateway, [leader, *others])
     safe = [one for one in others if workers[one.port] != workers[leader.port]]
-    leading = asyncio.create_task(leader.ask(asked(stream)))
+    leading = asyncio.create_task(leader.ask(asked(river, stream)))
     await asyncio.sleep(0.2)
-    following = asyncio.create_task(ask_all(safe, asked(stream)))
+    following = asyncio.create_task(ask_all(safe, asked(river, stream)))
     await asyncio.sleep(1.0 if stream else 0.3)
     had = [one.events for one in safe]
     os.kill(workers[leader.port], signal.SIGKILL)
     await asyncio.gather(leading, following)
     [after] = await crowd(gateway, 1)
-    await after.ask(asked(stream))
+    await after.ask(asked(river, stream))
 
     assert all(had) is stream
     assert after.cache == "hit"
