@@ -221,8 +221,8 @@ def _measure(gateway: RunningGateway, beside: tuple[str, int], given: argparse.N
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3, help="for one measurement")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=int, default=1, help="for one measurement")
     parser.add_argument("--distinct", type=int, default=20_000, help="prompts that are all kept; 0 leaves them out")
     parser.add_argument("--simulate", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--bare", nargs=2, type=int, help=argparse.SUPPRESS)

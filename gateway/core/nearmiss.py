@@ -106,12 +106,16 @@ def _split(text: str) -> list[_Token]:
     for match in _TOKEN.finditer(text):
         kind, piece = match.lastgroup or "", match.group()
         if kind == "mute":
+            if piece == "," and found and found[-1].text in words.ALONE:  # "no, do it"
+                found.append(_Token("line", ","))
             continue
         if kind == "end":
             begins = True
-            found.append(_Token("line", "\n" if "\n" in piece else "."))
+            found.append(_Token("line", "\n" if "\n" in piece else "?" if "?" in piece else "."))
             continue
-        if kind == "word":
+        if kind == "word" and found and found[-1].kind == "number" and piece != piece.lower():
+            found.append(_Token("name", piece))  # mg and Mg, Mb and MB
+        elif kind == "word":
             found += _words(piece, begins=begins, shouted=shouted)
         elif kind == "number" and _THOUSANDS.fullmatch(piece):
             found.append(_Token("number", piece.replace(",", "")))
@@ -152,7 +156,7 @@ def _spelled(low: str) -> Sequence[str]:
 
 def _english(tokens: Sequence[_Token]) -> bool:
     found = [token.text for token in tokens if token.kind == "word"]
-    known = sum(text in words.KNOWN for text in found)
+    known = sum(text in words.KNOWN or text in words.VERBS for text in found)
     foreign = sum(text in words.FOREIGN or not text.isascii() for text in found)
     return known > foreign and known >= _LEAST_KNOWN * len(found)
 
@@ -346,6 +350,8 @@ def _moved(one: Sequence[_Token], other: Sequence[_Token], bends: bool) -> bool:
         return False
     for length in range(1, min(_LONGEST_MOVE, len(one) - 1) + 1):
         block, rest = one[:length], one[length:]
+        if rest[-1].text in words.LINKS:  # what would follow it there would belong to it
+            continue
         # Of two that begin alike, or one inside another, nobody can say what they belong to.
         if any(token.text in words.FREE for token in block[1:]) or any(token.text == block[0].text for token in rest):
             continue

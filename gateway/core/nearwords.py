@@ -78,6 +78,8 @@ POLITE = frozenset("could would".split())
 MORE_REQUESTS = frozenset("find fix create generate make provide check turn set add delete remove rename sort".split())
 """After `could you` these are wanted too."""
 
+VERBS = REQUESTS | MORE_REQUESTS
+
 QUESTIONS = frozenset("who whom whose what which when where why how".split())
 COPULAS = frozenset("is are".split())
 LED_BY_COPULA = frozenset("what who where when which".split())
@@ -115,8 +117,13 @@ FREE = frozenset(
 )
 """What begins with one of these may stand before a sentence as well as behind it."""
 
+LINKS = FREE | frozenset("to from of than about and or not".split())
+
+ALONE = frozenset("no yes never".split())
+"""Before a comma they answer something else."""
+
 NO_PLURAL = frozenset(
-    "news goods customs means glasses physics economics politics mathematics statistics series species arms works "
+    "news goods customs means glasses physics economics politics mathematics statistics series species arms "
     "times minutes class glass process access address pass miss business always less unless across windows this his "
     "its us thus plus bus gas status analysis basis crisis lens does has was is as yes james paris "
     "shorts pants jeans thanks savings earnings headquarters contents manners odds stairs scissors trousers".split()

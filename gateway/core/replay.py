@@ -137,7 +137,9 @@ def _merge(whole: Json, delta: Mapping[str, Any]) -> None:
         elif isinstance(value, dict):
             _merge(held, value)
         elif name in _TEXTS:
-            whole[name] = held + value
+            whole[name] = None  # nobody else holds the text: it grows in its place, however many pieces there are
+            held += value
+            whole[name] = held
         elif value not in ("", held):
             raise ValueError(name)
 

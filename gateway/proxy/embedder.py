@@ -26,7 +26,7 @@ from .clock import instant, now_us, ticks_s, ticks_us
 from .faults import silent
 from .health import Health
 from .live import Live
-from .plan import EMBEDDED, EMBEDDING
+from .plan import EMBEDDING
 from .settle import Booking
 
 DEADLINE_S = 2.0
@@ -121,7 +121,7 @@ class _Call:
         self._price = price
         self._bytes = len(text.encode("utf-8", "replace"))
         self._at_us, self._began_us = now_us(), ticks_us()
-        self._outcome = "cancelled"
+        self.outcome = "cancelled"
         self._state = State.UNCERTAIN
         self._source = UsageSource.ESTIMATED
         self._usage = self._expected = Usage(input=int(self._bytes * target.model.tokens_per_byte) + 1)
@@ -133,13 +133,13 @@ class _Call:
         return f"{self.job.request_id}.e.1"
 
     def is_done(self, embedded: Embedded) -> None:
-        self._outcome = EMBEDDED
+        self.outcome = "embedded"
         if embedded.tokens is not None:
             self._usage = Usage(input=embedded.tokens)
             self._source, self._state = UsageSource.PROVIDER, State.SETTLED
 
     def failed(self, error: GatewayError) -> None:
-        self._outcome = error.outcome
+        self.outcome = error.outcome
         if not_billed(error):
             self._usage, self._source, self._state = Usage(), UsageSource.NONE, State.SETTLED
 
@@ -154,7 +154,7 @@ class _Call:
             route=route.name, policy=route.policy.name, kind=job.decision.kind,
             team=job.caller.team, key_id=job.caller.key_id,
             provider=target.provider.name, model=target.model.base, simulated=target.simulated, stream=False,
-            cache=EMBEDDING, state=self._state, outcome=self._outcome, status=self.status, finish_reason=None,
+            cache=EMBEDDING, state=self._state, outcome=self.outcome, status=self.status, finish_reason=None,
             usage_source=self._source, input_tokens=usage.input, cached_input_tokens=0, cache_write_tokens=0,
             output_tokens=0, reasoning_tokens=0, service_tier=None, price_id=self._price.id,
             expected_nano=self._price.cost(self._expected), cost_nano=self._price.cost(usage),

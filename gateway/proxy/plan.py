@@ -25,9 +25,6 @@ REVALIDATED = "revalidated"
 EMBEDDING = "embedding"
 """What the record of a call says that made a vector of a question: a cost of the cache, and nobody's request."""
 
-EMBEDDED = "embedded"
-"""How such a call ends well: not as an answer."""
-
 
 class CachePlan(msgspec.Struct, frozen=True):
     """look: a kept answer may be replayed. keep: the answer may be kept. share: equal requests may share the call.

@@ -24,8 +24,8 @@ from .embedder import Embedder
 from .keeper import not_replayed
 from .live import Live
 
-MOST_READ = 4
-"""Questions that are read against the asked one: each takes up to some milliseconds when they are long."""
+MOST_READ_CHARS = 8_000
+"""Of questions that are read against the asked one, which is held up meanwhile: some 20 ms of work at most."""
 
 MOST_WAITING = 1_000
 """Vectors of questions whose answers are under way, some 6 kB each."""
@@ -65,7 +65,11 @@ class Semantic:
         if question is None or values is None:
             return None
         found = await self._neighbours.find(question.context, values, rule.threshold)
-        for near in found[:MOST_READ]:
+        read = 0
+        for near in found:
+            read += len(question.text) + len(near.text)
+            if read > MOST_READ_CHARS:
+                break
             if near.key == plan.key or differs(question.text, near.text):
                 continue
             answer = (await self._cache.look(near.key, plan.scope, flight="")).answer

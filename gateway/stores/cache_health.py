@@ -20,12 +20,13 @@ class Health:
     """What is known of the server: one breaker and one count of errors for all who ask it.
 
     Kinds: timeout, unreachable (the connection), busy (no turn in time), refused (the server answered with an error),
-    unreadable (a value that does not open). The first two close the breaker.
+    unreadable (a value that does not open). The first two close the breaker. on_off: told when they do.
     """
 
     def __init__(self, on_error: Callable[[str], None] | None) -> None:
         self.breaker = Breaker()
         self.errors: Counter[str] = Counter()
+        self.on_off: Callable[[], None] | None = None
         self._on_error = on_error
         self._refused = False
 
@@ -38,6 +39,11 @@ class Health:
         if self.breaker.succeeded(how):
             log.info("the response cache is on again")
 
+    @property
+    def off(self) -> bool:
+        """The server is being left alone."""
+        return self.breaker.off_s > 0
+
     def went_wrong(self, how: Pass, exc: Exception) -> None:
         kind = kind_of(exc)
         self.count(kind)
@@ -45,6 +51,8 @@ class Health:
             # The kind of error only: a server's words may repeat the command, and so the key.
             told = "the response cache is off, requests go to the providers until it answers: %s (%s)"
             log.warning(told, kind, type(exc).__name__)
+            if self.on_off is not None:
+                self.on_off()
 
     def was_refused(self, what: str) -> None:
         self.count("refused")

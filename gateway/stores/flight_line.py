@@ -5,7 +5,8 @@ that dies lets it end. What it has received so far is a log of sealed chunks, ea
 that is sent twice, or overtaken by the last one, changes nothing.
 
 Invariants: what is told and what is heard never makes a request wait. Lease and log are read at one moment, so an end
-is never missed. A call nobody listens to is told at leisure.
+is never missed. A call nobody listens to is told at leisure. Once the server is left alone, whoever follows has lost: a
+request never waits for it to come back.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ class FlightLine:
     def __init__(self, link: RedisLink, health: Health, box: Box) -> None:
         self._lanes = Lanes(link, health, (_fly, _hear), lanes=2, wait_s=PATIENCE_S, patience_s=PATIENCE_S)
         self._health = health
+        health.on_off = self._lose_all
         self._box = box
         self._led: dict[str, _Led] = {}
         self._followed: set[_Followed] = set()
@@ -270,9 +272,12 @@ class FlightLine:
         return _hear.call(_names(followed.token), *words)
 
     def _heard(self, followed: _Followed, reply: Answer, now: float) -> None:
+        if followed.lost:  # meanwhile, with all others
+            return
         if not isinstance(reply, list):
             self._was_refused(reply)
-            followed.lost = isinstance(reply, ResponseError) or time.monotonic() - followed.heard_at > LEASE_S
+            silent_s = time.monotonic() - followed.heard_at
+            followed.lost = isinstance(reply, ResponseError) or self._health.off or silent_s > LEASE_S
         else:
             followed.heard_at = time.monotonic()
             self._take(followed, reply)

@@ -82,7 +82,7 @@ class RedisCache(KeptAnswers):
     @property
     def off(self) -> bool:
         """The server is being left alone."""
-        return self._health.breaker.off_s > 0
+        return self._health.off
 
     @property
     def errors(self) -> Counter[str]:

@@ -121,7 +121,7 @@ def test_prices_lists_every_priced_model_with_its_row_and_what_comes_next():
 
     assert done.returncode == 0
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if "/" in line.split("  ")[0]}
-    assert len(lines) == 37
+    assert len(lines) == 39
     argon = lines["google/gemini-4-argon"].split()
     assert argon[1:4] == ["2", "0.1", "2"]
     assert argon[-3:] == ["announced", "2026-12-01T00:00:00Z", "gemini-4-argon@2026-12-01"]

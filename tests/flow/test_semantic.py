@@ -12,9 +12,10 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.world import key_digest
-from gateway.simulator import Scenario
-from tests.flow.river import afresh, running
-from tests.flow.world import ROUTES
+from gateway.simulator import Scenario, Simulator
+from tests.flow.river import River, afresh, running
+from tests.flow.world import PRICES, ROUTES, env
+from tests.running import RunningGateway
 
 EMBEDDER = "text-embedding-3-small"
 ONE, TWO, NEAR = "sk-one-" + "1" * 40, "sk-two-" + "2" * 40, "sk-near-" + "3" * 40
@@ -200,6 +201,40 @@ async def test_a_provider_of_vectors_that_is_late_is_waited_for_two_seconds(rive
     (late,) = [row for row in rows if row["cache"] == "embedding"]
     assert (late["outcome"], late["state"], late["usage_source"]) == ("timeout", "uncertain", "estimated")
     assert late["cost_nano"] > 0
+
+
+async def test_a_vector_that_no_budget_has_room_for_is_not_bought(tmp_path):
+    budgets = 'budgets: {vectors: {provider: openai, usd: "0.000000001", window: month}}\n'
+    async with running(tmp_path, ROUTES + ROUTE + budgets) as river:
+        river.sim.set_price("openai", EMBEDDER, 0.0, {"input": "0.02", "output": "0"})
+        answer = await ask(river, f"How do I restart the {word()} service?")
+        rows = await river.rows(1)
+
+    assert (answer[0], *how(answer)) == (200, "miss", None)
+    assert [(row["cache"], row["provider"]) for row in rows] == [("miss", "deepseek")]
+    assert asked_of(river, EMBEDDER) == 0
+
+
+async def test_equal_questions_at_once_over_several_workers_are_answered_by_one_vector(tmp_path):
+    async with Simulator(PRICES) as sim:
+        sim.set_price("openai", EMBEDDER, 0.0, {"input": "0.02", "output": "0"})
+        gateway = RunningGateway(tmp_path, ROUTES + ROUTE, env(sim), workers=2)
+        await asyncio.to_thread(gateway.start)
+        try:
+            river, thing = River(gateway, sim, 0), word()
+            first = await ask(river, f"How do I restart the {thing} service?")
+            sim.set_scenario("openai", Scenario(ttft_ms=500), EMBEDDER)  # so that the others come meanwhile
+            again = [ask(river, f"How can I restart the {thing} service?") for _ in range(5)]
+            answers = await asyncio.gather(*again)
+            rows = await river.rows(8)
+        finally:
+            await asyncio.to_thread(gateway.stop)
+
+    assert {how(one) for one in answers} == {("hit", "semantic")}
+    assert {one[2] for one in answers} == {first[2]}
+    assert asked_of(river, EMBEDDER) == 2
+    assert len(sim.bill) == 3
+    assert sum(row["cache"] == "semantic" for row in rows) == 5
 
 
 async def test_an_embedding_model_answers_no_chat_and_is_not_listed(river):

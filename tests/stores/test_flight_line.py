@@ -273,6 +273,25 @@ async def test_followers_are_lost_when_the_store_stays_away_and_when_it_closes(t
         await following
 
 
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
+async def test_followers_are_lost_as_soon_as_the_store_is_known_to_be_away(tmp_path: Path, blow: signal.Signals):
+    async with EmbeddedStore(tmp_path) as store, cache_on(store.url) as leader:
+        cache = RedisCache(store.url, KEYS, timeout_s=0.05)
+        cache.start()
+        led = await leads(leader)
+        losing = [asyncio.create_task(lost_after(cache, led.flight)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        os.kill(store.pid, blow)
+        try:
+            assert (await cache.look(key_of(2), SCOPE, flight="another")).role is Role.ALONE
+            await asyncio.gather(*losing)
+            assert time.monotonic() - began < LEASE_S / 2
+        finally:
+            os.kill(store.pid, signal.SIGCONT)
+            await cache.close()
+
+
 async def test_a_store_that_is_away_for_a_moment_loses_nothing(tmp_path: Path):
     async with EmbeddedStore(tmp_path) as store, cache_on(store.url) as leader, cache_on(store.url) as cache:
         led = await leads(leader)
