@@ -75,7 +75,7 @@ def packed(part: Part) -> bytes:
         return b"p" + part
     if isinstance(part, Head):
         return b"h" + _encode(part)
-    return b"e" + _encode(End(landed=part.landed, fault=part.fault))
+    return b"e" + _encode(End(landed=part.landed, fault=part.fault, kept=part.kept))
 
 
 def unpacked(raw: bytes) -> Part:
