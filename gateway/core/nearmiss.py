@@ -133,12 +133,12 @@ def _owners(tokens: list[Piece]) -> list[Piece]:
 
 
 def _without_articles(tokens: list[Piece]) -> list[Piece]:
-    """An article stands before something; `hepatitis a` ends in none."""
+    """An article stands before something; `hepatitis a` ends in none, and the a of `f(a)` is none."""
     after = [*tokens[1:], Piece("line", ".")]
     return [
         token for token, following in zip(tokens, after, strict=True)
         if token.kind != "word" or token.text not in words.ARTICLES
-        or following.kind == "line" or following.text in words.KNOWN
+        or following.kind in ("line", "sign") or following.text in words.KNOWN
     ]  # fmt: skip
 
 

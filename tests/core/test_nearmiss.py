@@ -72,6 +72,7 @@ How do I plan a trip? | How do I plane a trip?
 How do I run the server? | How do I run the serving?
 A few people came. Why? | Few people came. Why?
 What is the most common name? | What is most common name?
+What is the sum of f(a) and b? | What is the sum of f() and b?
 What is x-y? | What is x y?
 Das ist gut? | Das ist gut.
 The server is down? It has been slow. | The server is down. It has been slow.
@@ -220,8 +221,8 @@ def test_a_long_text_is_no_question():
 
 
 PIECES = [
-    ".", "?", ", ", "$", "«", "a", ".-", "/a", "a.", "`", "'", '"', "a@", "1,", "hi ", "the ", "please, ", "?,", "\n", "in a ",
-    "is 's ", "a::", "what is ", "- ", "x- ", "\ud800", "🙂",
+    ".", "?", ", ", "$", "«", "a", ".-", "/a", "a.", "`", "'", '"', "a@", "1,", "hi ", "the ", "please, ", "?,", "\n",
+    "in a ", "is 's ", "a::", "what is ", "- ", "x- ", "\ud800", "🙂",
 ]  # fmt: skip
 
 
