@@ -15,6 +15,8 @@ The map of the house, lowest floor first (an upper floor may import a lower one,
     admin       FastAPI: models, spend, explain, feedback, keys, health, metrics
     simulator   providers that speak the real wires and keep their own bill
     keyring     API keys made, listed, revoked and rotated, for the command line and the admin API
+    cachekeeping, cacheinspect, cacheadmin
+                the response cache counted, purged and asked about a request, by the command line and the admin API
     tasks       what kind of task a request is, where the configuration in force asks for it
     past        decisions of the past, made again under the configuration of then, which is kept for it
     settings    where to listen, where the data are, which keys there are

@@ -161,7 +161,7 @@ def labels_of(asked: Purge, world: World, *, force: bool) -> list[str]:
         for name in names:
             if name not in known and not force:
                 told = f"no {kind} is named {name[:100]!r} in the configuration{did_you_mean(name[:100], known)}"
-                raise ValueError(f"{told}; force purges also what is no longer there")
+                raise ValueError(f"{told}; what the file no longer has is purged with force")
             labels.update(dict.fromkeys(f"{kind}:{one}" for one in known.get(name, (name,))))
     for tag in asked.tags:
         name, sign, _ = tag.partition("=")

@@ -23,8 +23,8 @@ def stats_text(facts: Facts) -> str:
         ]  # fmt: skip
         lines += [*_table(head, rows), ""]
     lines.append(
-        f"{facts['entries']:,} entries, {size(facts['stored_bytes'])}; of them {facts['stale']:,} past their end,"
-        f" {facts['purged']:,} purged and not yet removed, {facts['unreadable']:,} that do not open"
+        f"{entries(facts['entries'])}, {size(facts['stored_bytes'])}; past their end {facts['stale']:,}, purged and not"
+        f" yet removed {facts['purged']:,}, unreadable {facts['unreadable']:,}"
     )
     if not facts["complete"]:
         lines.append(f"there are more: only {facts['entries']:,} were looked at (--most)")
@@ -42,7 +42,7 @@ def stats_text(facts: Facts) -> str:
 def purge_text(facts: Facts) -> str:
     lines = [
         f"purged: {', '.join(facts['purged'])}",
-        f"{facts['entries']:,} entries removed, {size(facts['freed_bytes'])}; no worker replays them any more",
+        f"{entries(facts['entries'])} removed, {size(facts['freed_bytes'])}; no worker replays them any more",
     ]
     if not facts["complete"]:
         lines.append("there are more, not removed yet: they are not replayed either, and end with their time")
@@ -58,7 +58,7 @@ def inspect_text(facts: Facts) -> str:
     reason = f" ({facts['reason']})" if facts["reason"] else ""
     lines.append(f"scope {facts['scope'] or 'everybody'}, name {facts['name']}")
     for does, says in (("looks", "is looked for"), ("keeps", "would be kept"), ("shares", "shares a call")):
-        lines.append(f"{says:<14}{'yes' if facts[does] else f'no{reason}'}")
+        lines.append(f"{says:<15}{'yes' if facts[does] else f'no{reason}'}")
     if rule["semantic"]:
         lines.append("what only means the same is not looked for here")
     return "\n".join([*lines, *_kept(kept)])
@@ -77,6 +77,10 @@ def _kept(kept: Facts | None) -> Sequence[str]:
         f" ends in {span(kept['ends_in_s'])}",
         f"      {kept['body_bytes']:,} bytes, {kept['stored_bytes']:,} as stored; {saves}; {how}",
     ]
+
+
+def entries(count: int) -> str:
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
 
 
 def size(count: int) -> str:

@@ -136,7 +136,7 @@ def _merge(whole: Json, delta: Mapping[str, Any]) -> None:
             whole[name] = value
         elif isinstance(value, dict):
             _merge(held, value)
-        elif name in _TEXTS:
+        elif name in _TEXTS and isinstance(held, str):
             whole[name] = None  # nobody else holds the text: it grows in its place, however many pieces there are
             held += value
             whole[name] = held

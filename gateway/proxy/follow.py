@@ -91,6 +91,7 @@ class Follower:
                 sent, request = b"".join(self._sent), self.job.request
                 rest = rest_of(sent, completion, include_usage=request.include_usage)
                 if rest is None:
+                    record = None if own else self._row(one, outcome="call_lost", status=502)
                     raise call_lost()
                 await self.reply.write(rest)
             last = end.last if record is None else self._trailer(one, record) + DONE

@@ -54,8 +54,8 @@ def free_record(
     against: Baseline | None,
     *,
     cache: str,
-    outcome: str = "cached",
-    status: int = 200,
+    outcome: str,
+    status: int,
 ) -> SpendRecord:  # fmt: skip
     """The row of a request that asked no provider. cache: hit, semantic, stale or coalesced; outcome: `cached`, or how
     a call ended that came to nothing for it."""
@@ -104,7 +104,7 @@ async def replay(job: Job, kept: Kept, target: Target, reply: Reply, booking: Bo
     """Answer with what was kept. Returns the row that was booked."""
     answer, request = kept.answer, job.request
     one = landed(answer)
-    record = free_record(job, one, target, compared(job, one), cache=kept.booked)
+    record = free_record(job, one, target, compared(job, one), cache=kept.booked, outcome="cached", status=200)
     reply.headers += headers.of_target(target, cache=kept.word, attempts=0)
     reply.headers += headers.of_money(cost=0, saved=record.saved_nano)
     reply.headers += headers.of_kept(answer, now_us(), reason=kept.reason, stream=request.stream)

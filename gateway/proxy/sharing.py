@@ -60,6 +60,33 @@ class Similar(Protocol):
         ...
 
 
+class _Wanted(msgspec.Struct, frozen=True):
+    """One request of a route with a cache. name: of the call that equal requests share."""
+
+    job: Job
+    live: Live
+    plan: CachePlan
+    name: str
+
+    def not_replayed(self, answer: CachedAnswer) -> str:
+        """Why a kept answer is not one for this request now; "" when it is."""
+        return not_replayed(answer, self.job.decision, self.plan, self.live, now_us())
+
+    def usable(self, answer: CachedAnswer | None) -> tuple[Kept | None, CachedAnswer | None, str]:
+        """The answer as it may be replayed now; what stands in when no other can be had; why it is neither."""
+        if answer is None:
+            return None, None, ""
+        reason = self.not_replayed(answer)
+        if reason:
+            return None, None, reason
+        freshness = answer.freshness(now_us())
+        if freshness is Freshness.FRESH:
+            return Kept(answer, "hit", self.plan.reason), None, ""
+        if freshness is Freshness.REVALIDATE:
+            return Kept(answer, "stale", "revalidating"), None, ""
+        return None, answer if freshness is Freshness.FALLBACK else None, ""
+
+
 class Sharing:
     """Owns the tasks of calls; `close` waits for them, then cancels them."""
 
@@ -86,61 +113,53 @@ class Sharing:
         """Answer the request. Returns the kept answer that did. Raises GatewayError."""
         plan = job.cache_plan
         assert plan is not None
+        wanted = _Wanted(job, live, plan, flight_name(plan, job.request, job.decision.route.delivery))
         follower = Follower(job, live, reply, self._booking)
-        if not plan.share:
-            return await self._alone(job, live, plan, follower)
-        name = flight_name(plan, job.request, job.decision.route.delivery)
-        for _ in range(TURNS):
-            flight = self._open.get(name) or await self._opened(name, job, live, reply.headers)
+        for _ in range(TURNS if plan.share else 0):
+            flight = self._open.get(wanted.name) or await self._opened(wanted, reply.headers)
             own = flight.made_for == job.request_id
             end = await follower.read(flight, own=own)
             if end.landed is not None:
                 return None
             if end.kept is not None:
-                if not not_replayed(end.kept.answer, job.decision, plan, live, now_us()):
+                if not wanted.not_replayed(end.kept.answer):
                     return await follower.replay(end.kept)
                 break  # it asks for a younger one than the request that looked
             if end.fault is not None and (own or end.fault.shared):
-                return await self._failed(end.fault, flight, follower, own=own)
-        return await self._alone(job, live, plan, follower)
+                return await self._failed(end.fault, flight, wanted, follower, own=own)
+        return await self._alone(wanted, follower)
 
     # Where an answer comes from -----------------------------------------------------------------------------------
 
-    async def _opened(self, name: str, job: Job, live: Live, head: Headers) -> Flight:
+    async def _opened(self, wanted: _Wanted, head: Headers) -> Flight:
         """A flight that others of this process find from now on: it ends at once, or a task ends it."""
-        flight = self._open[name] = Flight()
+        flight = self._open[wanted.name] = Flight()
+        task = None
         try:
-            task = await self._departure(flight, name, job, live, head)
-        except BaseException:
-            self._close(name, flight, LOST)
-            raise
-        if task is None:
-            self._close(name, flight, LOST)
-        else:
+            task = await self._departure(flight, wanted, head)
+        finally:
+            if task is None:
+                self._close(wanted.name, flight)
+        if task is not None:
             self._spawn(task)
         return flight
 
-    async def _departure(
-        self, flight: Flight, name: str, job: Job, live: Live, head: Headers
-    ) -> Coroutine[Any, Any, None] | None:
+    async def _departure(self, flight: Flight, wanted: _Wanted, head: Headers) -> Coroutine[Any, Any, None] | None:
         """Look. What is to be done then to end the flight; None when it has ended."""
-        plan = job.cache_plan
-        assert plan is not None
-        found = await self._cache.look(plan.key, plan.scope, flight=name)
-        kept, fallback, reason = _usable(found.answer, job, plan, live)
+        found = await self._cache.look(wanted.plan.key, wanted.plan.scope, flight=wanted.name)
+        kept, flight.fallback, reason = wanted.usable(found.answer)
         if kept is not None:
             flight.finish(End(kept=kept))
             if kept.word == "stale":
-                self._revalidate(name, job, live)
+                self._revalidate(wanted)
             return None
         if found.answer is not None:
-            flight.fallback = fallback
-            led = await self._cache.lead(name)
+            led = await self._cache.lead(wanted.name)
             found = msgspec.structs.replace(led, epoch=led.epoch or found.epoch, reason=reason)
         if found.role is Role.FOLLOW:
-            return self._copied(flight, name, found.flight)
-        flight.made_for = job.request_id
-        return self._called(flight, name, job, live, found, [*head, *headers.of_cache_reason(found.reason)])
+            return self._copied(flight, wanted.name, found.flight)
+        flight.made_for = wanted.job.request_id
+        return self._called(flight, wanted, found, [*head, *headers.of_cache_reason(found.reason)])
 
     async def _copied(self, flight: Flight, name: str, token: str) -> None:
         """Another process makes the call: its parts into our log."""
@@ -154,23 +173,19 @@ class Sharing:
         except (FlightLost, GatewayError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
             log.info("a call of another process was lost: %s", type(exc).__name__)
         finally:
-            self._close(name, flight, LOST)
+            self._close(name, flight)
 
-    async def _called(self, flight: Flight, name: str, job: Job, live: Live, found: Lookup, head: Headers) -> None:
+    async def _called(self, flight: Flight, wanted: _Wanted, found: Lookup, head: Headers) -> None:
         """Make the call. Its end is told here first, then to the other processes, with the answer to be kept."""
-        plan = job.cache_plan
-        assert plan is not None
-        leads = found.role is Role.LEAD
+        plan, leads = wanted.plan, found.role is Role.LEAD
         if leads:
             flight.on_part = lambda part: self._cache.publish(found.flight, [packed(part)])
         asking, answer, end = None, None, LOST
         try:
-            end = await self._similar_to(job, live)
+            end = await self._similar_to(wanted)
             if end is LOST:
-                reply = CallReply(flight, head)
-                asking, end = await self._asked(job, live, reply)
-                if asking is not None and asking.answered is not None:
-                    answer = self._keeper.to_keep(asking.answered, asking.completion, plan, found.epoch)
+                asking, end = await self._asked(wanted, CallReply(flight, head))
+                answer = self._to_keep(asking, plan, found.epoch)
             flight.finish(end)
         finally:
             # Whatever happened: a lease that is not let go would be renewed, and others would wait for nothing.
@@ -178,15 +193,15 @@ class Sharing:
                 await self._cache.land(found.flight, [packed(end)], key=plan.key, answer=answer)
             elif answer is not None:
                 await self._cache.put(plan.key, answer)
-            self._close(name, flight, LOST)
+            self._close(wanted.name, flight)
+        if answer is not None and self.similar is not None:
+            self.similar.keep(wanted.job, wanted.live, answer)
         if asking is not None:
             await asking.wind_up()
-        if answer is not None and self.similar is not None:
-            self.similar.keep(job, live, answer)
 
-    async def _asked(self, job: Job, live: Live, reply: CallReply) -> tuple[Asking | None, End]:
+    async def _asked(self, wanted: _Wanted, reply: CallReply) -> tuple[Asking | None, End]:
         try:
-            asking = await self._ask(job, live, reply)
+            asking = await self._ask(wanted.job, wanted.live, reply)
         except GatewayError as error:
             return None, End(fault=_fault(error, reply.headers))
         except TimeoutError:
@@ -198,47 +213,50 @@ class Sharing:
         landed = Landed(model, attempt.usage, attempt.service_tier, attempt.finish_reason, counted)
         return asking, End(landed=landed, last=reply.last)
 
-    async def _similar_to(self, job: Job, live: Live) -> End:
-        plan = job.cache_plan
-        if self.similar is None or plan is None or plan.rule.semantic is None or job.cache == REVALIDATION:
+    def _to_keep(self, asking: Asking | None, plan: CachePlan, epoch: int) -> CachedAnswer | None:
+        if asking is None or asking.answered is None:
+            return None
+        return self._keeper.to_keep(asking.answered, asking.completion, plan, epoch)
+
+    async def _similar_to(self, wanted: _Wanted) -> End:
+        if self.similar is None or wanted.plan.rule.semantic is None or wanted.job.cache == REVALIDATION:
             return LOST
-        found = await self.similar.find(job, live)
+        found = await self.similar.find(wanted.job, wanted.live)
         return LOST if found is None else End(kept=Kept(found[0], "hit", "semantic", found[1]))
 
-    def _revalidate(self, name: str, job: Job, live: Live) -> None:
+    def _revalidate(self, wanted: _Wanted) -> None:
         """Fetch another answer in the place of one that is past its end; once at a time, whoever asks for it."""
-        if name in self._renewing or len(self._renewing) >= REVALIDATIONS_AT_ONCE:
+        if wanted.name in self._renewing or len(self._renewing) >= REVALIDATIONS_AT_ONCE:
             return
-        self._renewing.add(name)
-        at_us = now_us()
-        own = msgspec.structs.replace(
-            job, request_id=new_id(at_us), at_us=at_us, began_us=ticks_us(), cache=REVALIDATION
-        )  # fmt: skip
-        self._spawn(self._renewed(name, own, live))
+        self._renewing.add(wanted.name)
+        changed, at_us = msgspec.structs.replace, now_us()
+        job = changed(wanted.job, request_id=new_id(at_us), at_us=at_us, began_us=ticks_us(), cache=REVALIDATION)
+        self._spawn(self._renewed(changed(wanted, job=job)))
 
-    async def _renewed(self, name: str, job: Job, live: Live) -> None:
+    async def _renewed(self, wanted: _Wanted) -> None:
         try:
-            found = await self._cache.lead(name)
+            found = await self._cache.lead(wanted.name)
             if found.role is Role.LEAD:
-                await self._called(Flight(), name, job, live, found, [])
+                await self._called(Flight(), wanted, found, [])
         finally:
-            self._renewing.discard(name)
+            self._renewing.discard(wanted.name)
 
     # By itself -----------------------------------------------------------------------------------------------------
 
-    async def _alone(self, job: Job, live: Live, plan: CachePlan, follower: Follower) -> Replayed | None:
+    async def _alone(self, wanted: _Wanted, follower: Follower) -> Replayed | None:
         """Without sharing a call: looked for where it may be, asked for, and kept where it may be."""
-        reply, epoch, fallback, reason = follower.reply, 0, None, plan.reason
+        plan, reply = wanted.plan, follower.reply
+        epoch, fallback, reason = 0, None, plan.reason
         if plan.look or plan.keep:
             found = await self._cache.look(plan.key, plan.scope, flight="")
             epoch, reason = found.epoch, plan.reason or found.reason
             if plan.look:
-                kept, fallback, why = _usable(found.answer, job, plan, live)
+                kept, fallback, why = wanted.usable(found.answer)
                 reason = reason or why
                 if kept is not None:
                     return await follower.replay(kept)
             if plan.look and plan.keep and not plan.only_kept and not follower.has_had:
-                end = await self._similar_to(job, live)
+                end = await self._similar_to(wanted)
                 if end.kept is not None:
                     return await follower.replay(end.kept)
         if plan.only_kept:
@@ -249,31 +267,31 @@ class Sharing:
         if not plan.keep and not reply.started:
             reply.headers += headers.NO_STORE
         try:
-            asking = await self._ask(job, live, reply)
+            asking = await self._ask(wanted.job, wanted.live, reply)
         except GatewayError as error:
             if fallback is None or reply.started or error.blame is not Blame.UPSTREAM:
                 raise
             return await follower.replay(Kept(fallback, "stale", "error"))
-        if asking.answered is not None:
-            answer = self._keeper.to_keep(asking.answered, asking.completion, plan, epoch)
-            if answer is not None:
-                self._keeper.put(plan.key, answer)
-                if self.similar is not None:
-                    self.similar.keep(job, live, answer)
+        answer = self._to_keep(asking, plan, epoch)
+        if answer is not None:
+            self._keeper.put(plan.key, answer)
+            if self.similar is not None:
+                self.similar.keep(wanted.job, wanted.live, answer)
         await asking.wind_up()
         return None
 
-    async def _failed(self, fault: Fault, flight: Flight, follower: Follower, *, own: bool) -> Replayed | None:
-        fallback, decision, plan = flight.fallback, follower.job.decision, follower.job.cache_plan
-        assert plan is not None
-        stands_in = fallback is not None and fault.shared and not follower.reply.started
-        if stands_in and fallback is not None and not not_replayed(fallback, decision, plan, follower.live, now_us()):
+    async def _failed(
+        self, fault: Fault, flight: Flight, wanted: _Wanted, follower: Follower, *, own: bool
+    ) -> Replayed | None:
+        fallback = flight.fallback if fault.shared and not follower.reply.started else None
+        if fallback is not None and not wanted.not_replayed(fallback):
             return await follower.replay(Kept(fallback, "stale", "error"))
         follower.failed(fault, own=own)
         raise fault.error()
 
-    def _close(self, name: str, flight: Flight, end: End) -> None:
-        flight.finish(end)
+    def _close(self, name: str, flight: Flight) -> None:
+        """No other request joins it; one that has no end yet is lost."""
+        flight.finish(LOST)
         if self._open.get(name) is flight:
             del self._open[name]
 
@@ -286,24 +304,6 @@ class Sharing:
         self._calls.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a shared call failed inside the gateway: %s", where(task.exception()))
-
-
-def _usable(
-    answer: CachedAnswer | None, job: Job, plan: CachePlan, live: Live
-) -> tuple[Kept | None, CachedAnswer | None, str]:
-    """The kept answer as it may be replayed now; what stands in when no other can be had; why it is neither."""
-    if answer is None:
-        return None, None, ""
-    at_us = now_us()
-    reason = not_replayed(answer, job.decision, plan, live, at_us)
-    if reason:
-        return None, None, reason
-    freshness = answer.freshness(at_us)
-    if freshness is Freshness.FRESH:
-        return Kept(answer, "hit", plan.reason), None, ""
-    if freshness is Freshness.REVALIDATE:
-        return Kept(answer, "stale", "revalidating"), None, ""
-    return None, answer if freshness is Freshness.FALLBACK else None, ""
 
 
 def _fault(error: GatewayError, head: Headers) -> Fault:

@@ -106,5 +106,5 @@ def page(name: str) -> Page:
 
 PAGES = {name: page(name) for name in NAMES}
 CONFIGURATION, LIFE = PAGES["docs/configuration.md"], PAGES["docs/life-of-a-request.md"]
-ROUTING = PAGES["docs/routing.md"]
+CACHING, ROUTING = PAGES["docs/caching.md"], PAGES["docs/routing.md"]
 MONEY, OPERATIONS, README = PAGES["docs/money.md"], PAGES["docs/operations.md"], PAGES["README.md"]

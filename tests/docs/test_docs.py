@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import reloading, server
+from gateway import cachekeeping, reloading, server
 from gateway.admin import keys
 from gateway.cli import COMMANDS
 from gateway.config import json_schema, load, reload
@@ -27,12 +27,13 @@ from gateway.finance.layout import plain
 from gateway.finance.layouts import LAYOUTS
 from gateway.kinds.shipped import SHIPPED, kind_names
 from gateway.policies import POLICIES
-from gateway.proxy import chat, exchange, faults, health, reply, settle
+from gateway.proxy import chat, exchange, faults, health, memo, reply, settle, sharing
 from gateway.proxy.metrics import Metrics
-from gateway.stores import circuits, gate, key_table, redis_cache, upkeep, warmth
+from gateway.proxy.plan import REVALIDATED
+from gateway.stores import circuits, flight_line, gate, kept, key_table, redis_cache, store_watch, upkeep, warmth
 from gateway.stores.question import DIMENSIONS
 from gateway.workers import line, patience, supervisor
-from tests.docs.pages import CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, ROUTING
+from tests.docs.pages import CACHING, CONFIGURATION, LIFE, MONEY, NAMES, OPERATIONS, PAGES, ROUTING
 from tests.running import ROOT
 
 SCHEMA = json_schema()
@@ -234,7 +235,8 @@ def test_every_term_of_a_request_every_policy_and_every_kind_is_told():
 def test_every_outcome_of_an_attempt_is_explained():
     rejected = set(re.findall(r"`([a-z_]+)`", LIFE.section("8. The record").partition("Outcomes of an attempt")[0]))
     explained = set(LIFE.rows("8. The record"))
-    outcomes = {word for word in given("outcome") if not word.startswith("http_")} | {"http_<status>", LOST}
+    outcomes = {word for word in given("outcome") if not word.startswith("http_")}
+    outcomes |= {"http_<status>", LOST, REVALIDATED}
 
     assert outcomes == explained | (rejected & outcomes)
     assert explained <= outcomes
@@ -260,6 +262,29 @@ def test_every_logger_is_in_the_table_of_loggers():
     named = {text for text in texts(arg for call in calls for arg in call.args) if text.startswith("gateway")}
 
     assert {name for name in named if f"| `{name}` |" not in OPERATIONS.text} == set()
+
+
+def returned(path: str, name: str) -> set[str]:
+    """The words that a function of this file returns, the empty one left out."""
+    tree = ast.parse((ROOT / "gateway" / path).read_text())
+    (function,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name]
+    returns = (node for node in ast.walk(function) if isinstance(node, ast.Return) and node.value is not None)
+    return {text for node in returns for text in texts(ast.walk(node.value)) if re.fullmatch(r"[a-z_]+", text)}
+
+
+def test_every_reason_not_to_keep_an_answer_and_to_go_past_the_cache_is_told():
+    unkept = returned("proxy/keeper.py", "_not_kept") | returned("core/cachekey.py", "not_kept_as") | {"busy"}
+    past = returned("core/cachekey.py", "not_kept_for") - {"audio"}  # what it looks for
+    missed = returned("proxy/keeper.py", "not_replayed")
+
+    assert set(CACHING.rows("What is kept and what never")) == unkept
+    reasons = {word for row in CACHING.rows("What the reply says") for word in re.findall(r"[\w-]+", row)}
+    assert past | missed <= reasons
+    assert len(past | missed) == 4
+
+
+def test_every_word_of_the_caches_header_is_told():
+    assert {"off", "miss", "hit", "coalesced", "stale", "bypass"} <= set(CACHING.rows("What the reply says"))
 
 
 def test_every_reason_to_drop_a_candidate_is_named():
@@ -311,6 +336,14 @@ PAUSE_MS = f"{settle.PAUSE_S * 1000:g} ms"
         (OPERATIONS, f"reports to the supervisor every {line.REPORT_S:g} seconds"),
         (OPERATIONS, f"after {patience.FIRST_PAUSE_S:g} to {patience.LONGEST_PAUSE_S:g} seconds when it keeps ending"),
         (OPERATIONS, f"looks at one number in the database every {key_table.PAUSE_S:g} seconds"),
+        (CACHING, f"lasts {flight_line.LEASE_S:g} seconds and is renewed every {flight_line.RENEW_S:g}"),
+        (CACHING, f"does that {sharing.TURNS} times at most"),
+        (CACHING, f"more than {faults.MAX_ANSWER_BYTES // 2**20} MiB cannot be shared"),
+        (CACHING, f"a moment ago for up to {memo.MEMO_S:g} second without"),
+        (CACHING, f"{cachekeeping.MOST_ENTRIES:,} entries at most; what is left"),
+        (CACHING, f"{kept.MOST_LABELS:,} labels are remembered"),
+        (CACHING, f"waits for it longer than {redis_cache.TIMEOUT_S * 1000:g} ms"),
+        (OPERATIONS, f"read every {store_watch.EVERY_S:g} seconds; of several workers not the sum"),
         (ROUTING, f"its prompt has {conversation.WORTH_BYTES:,} bytes or more"),
         (ROUTING, f"{conversation.LOOP_S // 60} minutes where there are tools"),
         (ROUTING, f"Look-ups have {warmth.TIMEOUT_S * 1000:g} ms"),

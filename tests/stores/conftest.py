@@ -7,6 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.stores.ledger import SqlLedger, open_engine
+from gateway.stores.redis_cache import RedisCache
+from tests.stores.cached import cache_on
 from tests.stores.services import postgres_cluster, postgres_url, valkey_store, valkey_url
 
 __all__ = ["postgres_cluster", "postgres_url", "valkey_store", "valkey_url"]
@@ -44,3 +46,23 @@ async def raw(valkey_url: str) -> AsyncIterator[Redis]:
     """The store itself, to look at what the accounts keep there."""
     async with Redis.from_url(valkey_url) as client:
         yield client
+
+
+@pytest.fixture
+async def emptied_url(valkey_url: str, raw: Redis) -> str:
+    """The address of a store without anything in it."""
+    await raw.flushall()
+    return valkey_url
+
+
+@pytest.fixture
+async def cache(emptied_url: str) -> AsyncIterator[RedisCache]:
+    async with cache_on(emptied_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def other(emptied_url: str) -> AsyncIterator[RedisCache]:
+    """Of another process, as far as Redis can tell."""
+    async with cache_on(emptied_url) as opened:
+        yield opened

@@ -32,22 +32,8 @@ from tests.stores.cached import (
 
 
 @pytest.fixture
-async def raw(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        await client.flushall()
-        yield client
-
-
-@pytest.fixture
-async def one(valkey_url: str, raw: Redis) -> AsyncIterator[RedisCache]:
-    async with cache_on(valkey_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def other(valkey_url: str, raw: Redis) -> AsyncIterator[RedisCache]:
-    """Of another process, as far as Redis can tell."""
-    async with cache_on(valkey_url) as opened:
+async def one(emptied_url: str) -> AsyncIterator[RedisCache]:
+    async with cache_on(emptied_url) as opened:
         yield opened
 
 

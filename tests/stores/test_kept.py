@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +14,6 @@ from gateway.stores.embedded import EmbeddedStore
 from gateway.stores.kept import PREFIX, PURGES, CacheUnavailable
 from gateway.stores.redis_cache import RedisCache
 from tests.stores.cached import KEYS, OTHER_KEYS, SCOPE, answer, cache_on, kept, key_of, leads, look
-
-
-@pytest.fixture
-async def raw(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        await client.flushall()
-        yield client
-
-
-@pytest.fixture
-async def cache(valkey_url: str, raw: Redis) -> AsyncIterator[RedisCache]:
-    async with cache_on(valkey_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def other(valkey_url: str, raw: Redis) -> AsyncIterator[RedisCache]:
-    async with cache_on(valkey_url) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("label", [ALL, "route:faq", "team:search", "model:openai/gpt-6-luna", "tag:app=docs"])
