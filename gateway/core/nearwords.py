@@ -74,6 +74,7 @@ REQUESTS = frozenset(
 )
 """After `can you`: what is wanted. Of anything else it may be asked whether it can be done."""
 
+ASKED = frozenset("can could would will".split())
 POLITE = frozenset("could would".split())
 MORE_REQUESTS = frozenset("find fix create generate make provide check turn set add delete remove rename sort".split())
 """After `could you` these are wanted too."""

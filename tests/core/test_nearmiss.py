@@ -72,6 +72,9 @@ How do I plan a trip? | How do I plane a trip?
 How do I run the server? | How do I run the serving?
 A few people came. Why? | Few people came. Why?
 What is the most common name? | What is most common name?
+What is the sum of f(a) and b? | What is the sum of f() and b?
+What is x-y? | What is x y?
+Das ist gut? | Das ist gut.
 The server is down? It has been slow. | The server is down. It has been slow.
 Is the only way up? | Is only the way up?
 Can I do it? | Could I do it?
@@ -205,13 +208,21 @@ def test_what_is_not_english_is_the_same_letter_by_letter_only(text):
     assert differs(text, other) == "language"
 
 
+def test_lines_of_code_that_are_set_in_otherwise_are_other_code():
+    one = "What does this do?\nfor a in b:\n    c(a)\n    d(a)"
+    other = "What does this do?\nfor a in b:\n    c(a)\nd(a)"
+
+    assert differs(one, other)
+    assert differs(one, "what does this do?  \nfor a in b: \n    c(a)\n    d(a)\n") == ""
+
+
 def test_a_long_text_is_no_question():
     assert differs("a " * MOST_CHARS, "a " * MOST_CHARS) == "length"
 
 
 PIECES = [
-    ".", "a", ".-", "/a", "a.", "`", "'", '"', "a@", "1,", "hi ", "the ", "please, ", "?,", "\n", "in a ",
-    "is 's ", "a::", "what is ", "- ", "x- ", "\ud800", "🙂",
+    ".", "?", ", ", "$", "«", "a", ".-", "/a", "a.", "`", "'", '"', "a@", "1,", "hi ", "the ", "please, ", "?,", "\n",
+    "in a ", "is 's ", "a::", "what is ", "- ", "x- ", "\ud800", "🙂",
 ]  # fmt: skip
 
 
