@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.cachekey import cache_key, not_kept_as, not_kept_for, rules_digest, scope_name
+from gateway.core.cachekey import cache_key, rules_digest, scope_name
 from gateway.core.caching import CacheRule, Scope
 from gateway.core.market import Market
 from gateway.core.request import parse_chat
@@ -252,10 +252,11 @@ def test_what_changes_elsewhere_leaves_the_rules():
     more = model("google/newer", 99)
     providers = {**PROVIDERS, "google": replace(PROVIDERS["google"], base_url="https://elsewhere.test")}
     market = Market({**MODELS, more.id: more}, providers, PriceBook(PRICES[:1]))
-    kept_longer = replace(ROUTE, cache=replace(RULE, ttl_s=9), max_attempts=1, baseline="openai/big")
+    shared_otherwise = replace(RULE, max_bytes=9, jitter_percent=0, coalesce=False, sampled=True)
 
     assert rules_digest(ROUTE, market) == RULES
-    assert rules_digest(kept_longer, MARKET) == RULES
+    assert rules_digest(replace(ROUTE, cache=shared_otherwise), MARKET) == RULES
+    assert rules_digest(replace(ROUTE, max_attempts=1, baseline="openai/big"), MARKET) == RULES
     assert rules_digest(replace(ROUTE, floors={}, weights={}), MARKET) == RULES
 
 
@@ -264,80 +265,3 @@ def test_the_order_in_which_floors_and_places_are_written_is_no_rule():
     other = replace(ROUTE, floors={"math": 2.0, "code": 1.0}, jurisdictions=frozenset(("CN", "US")))
 
     assert rules_digest(one, MARKET) == rules_digest(other, MARKET)
-
-
-# What is looked for and kept at all ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({}, ""),
-        ({"temperature": None}, ""),
-        ({"temperature": 0.7}, "sampled"),
-        ({"temperature": "warm"}, ""),
-        ({"n": 1}, ""),
-        ({"n": 2}, "sampled"),
-        ({"store": True}, "not_repeatable"),
-        ({"store": False}, ""),
-        ({"store": None}, ""),
-        ({"web_search_options": {}}, "not_repeatable"),
-        ({"modalities": ["text"]}, ""),
-        ({"modalities": ["text", "audio"], "audio": {"voice": "v"}}, "not_repeatable"),
-        ({"modalities": ["audio"]}, "not_repeatable"),
-        ({"modalities": "audio"}, ""),
-    ],
-    ids=lambda value: json.dumps(value),
-)
-def test_answers_that_vary_or_have_effects_are_neither_looked_for_nor_kept(change, reason):
-    assert not_kept_for(RULE, parse_chat(json.dumps({**BODY, **change}).encode())) == reason
-
-
-def test_answers_that_vary_are_kept_where_the_route_says_so():
-    rule = replace(RULE, sampled=True)
-
-    assert not_kept_for(rule, parse_chat(json.dumps({**BODY, "temperature": 1, "n": 3}).encode())) == ""
-    assert not_kept_for(rule, parse_chat(json.dumps({**BODY, "temperature": 1, "store": True}).encode())) != ""
-
-
-def answer(*finish: str | None, **message) -> bytes:
-    message = {"content": "x", **message}
-    choices = [{"index": at, "message": message, "finish_reason": one} for at, one in enumerate(finish)]
-    return json.dumps({"choices": choices}).encode()
-
-
-CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-
-
-@pytest.mark.parametrize(
-    ("body", "n", "reason"),
-    [
-        (answer("stop"), 1, ""),
-        (answer("tool_calls", tool_calls=[CALL]), 1, ""),
-        (answer("function_call"), 1, ""),
-        (answer("stop", "stop"), 2, ""),
-        (answer("stop", refusal="no", reasoning_content="hm", annotations=[]), 1, ""),
-        (answer("length"), 1, "truncated"),
-        (answer("stop", "length"), 2, "truncated"),
-        (answer("content_filter"), 1, "filtered"),
-        (answer(None), 1, "unfinished"),
-        (answer("error"), 1, "unfinished"),
-        (answer("stop"), 2, "unfinished"),
-        (answer(), 1, "unfinished"),
-        (b'{"choices":null}', 1, "unfinished"),
-        (b"{", 1, "unfinished"),
-        (answer("stop", content="x" * 1_000), 1, "oversized"),
-        (answer("stop", extra_content={"google": {"thought_signature": "s"}}), 1, "bound"),
-        (answer("tool_calls", tool_calls=[{**CALL, "extra_content": {"google": {}}}]), 1, "bound"),
-        (answer("stop", provider_specific_fields={"thought_signatures": ["s"]}), 1, "bound"),
-        (answer("stop", provider_specific_fields={"citations": None}), 1, ""),
-        (answer("stop", thinking_blocks=[{"signature": "s"}]), 1, "bound"),
-        (answer("stop", audio={"id": "a"}), 1, "bound"),
-        (answer("stop", audio=None, extra_content={}), 1, ""),
-        (answer("stop", tool_calls="f"), 1, "unfinished"),
-    ],
-)
-def test_only_whole_answers_that_belong_to_nobody_are_kept(body, n, reason):
-    request = parse_chat(json.dumps({**BODY, "n": n}).encode())
-
-    assert not_kept_as(RULE, request, body) == reason
