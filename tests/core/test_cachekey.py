@@ -238,11 +238,12 @@ RENAMED = {**MODELS, "openai/small": replace(MODELS["openai/small"], upstream_na
         (replace(ROUTE, kind="code"), MARKET),
         (replace(ROUTE, jurisdictions=frozenset()), MARKET),
         (replace(ROUTE, jurisdictions=frozenset({"US"})), MARKET),
+        (replace(ROUTE, cache=replace(RULE, ttl_s=9)), MARKET),
         (ROUTE, replace(MARKET, providers=MOVED)),
         (ROUTE, replace(MARKET, models=RENAMED)),
     ],
     ids=["name", "policy", "a candidate less", "their order", "a fallback more", "no fallback", "floors",
-         "what floors mean", "weights", "kind", "nowhere", "one place", "base URL", "upstream name"],
+         "what floors mean", "weights", "kind", "nowhere", "one place", "how long", "base URL", "upstream name"],
 )  # fmt: skip
 def test_a_change_of_who_may_answer_changes_the_rules(route, market):
     assert rules_digest(route, market) != RULES
@@ -252,10 +253,10 @@ def test_what_changes_elsewhere_leaves_the_rules():
     more = model("google/newer", 99)
     providers = {**PROVIDERS, "google": replace(PROVIDERS["google"], base_url="https://elsewhere.test")}
     market = Market({**MODELS, more.id: more}, providers, PriceBook(PRICES[:1]))
-    kept_longer = replace(ROUTE, cache=replace(RULE, ttl_s=9), max_attempts=1, baseline="openai/big")
+    asked_otherwise = replace(ROUTE, max_attempts=1, baseline="openai/big")
 
     assert rules_digest(ROUTE, market) == RULES
-    assert rules_digest(kept_longer, MARKET) == RULES
+    assert rules_digest(asked_otherwise, MARKET) == RULES
     assert rules_digest(replace(ROUTE, floors={}, weights={}), MARKET) == RULES
 
 
