@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.config import Loaded, load
-from gateway.core.cachekey import cache_key
+from gateway.core.cachekey import cache_key, rules_digest
 from gateway.core.candidate import Signals
 from gateway.core.catalog import Model
 from gateway.core.contracts import TallyStore
@@ -127,7 +127,9 @@ def steps() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "decide, 4 candidates", lambda: decide(four, request, market, signals)
     yield "decide, 8 candidates", lambda: decide(eight, request, market, signals)
 
-    asked = {"team": "bench", "route": "bench", "version": loaded.world.version}
+    rules, caller = rules_digest(eight, market), loaded.world.keyless
+    asked = {"scope": "team:bench", "rules": rules, "caller": caller}
+    yield "rules_digest, 8 candidates", lambda: rules_digest(eight, market)
     parsed = {SMALL: request, LARGE: parse_chat(large)}
     secret = bytes(32)
     yield f"cache_key, {SMALL} B", lambda: cache_key(secret, **asked, request=parsed[SMALL])

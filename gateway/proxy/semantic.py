@@ -25,7 +25,7 @@ from .keeper import not_replayed
 from .live import Live
 
 MOST_READ_CHARS = 8_000
-"""Of questions that are read against the asked one, which is held up meanwhile: tens of milliseconds of work at the very worst."""
+"""Of questions that are read against the asked one, while all wait: some milliseconds, tens at the very worst."""
 
 MOST_WAITING = 1_000
 """Vectors of questions whose answers are under way, some 6 kB each."""

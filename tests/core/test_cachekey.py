@@ -238,11 +238,12 @@ RENAMED = {**MODELS, "openai/small": replace(MODELS["openai/small"], upstream_na
         (replace(ROUTE, kind="code"), MARKET),
         (replace(ROUTE, jurisdictions=frozenset()), MARKET),
         (replace(ROUTE, jurisdictions=frozenset({"US"})), MARKET),
+        (replace(ROUTE, cache=replace(RULE, ttl_s=9)), MARKET),
         (ROUTE, replace(MARKET, providers=MOVED)),
         (ROUTE, replace(MARKET, models=RENAMED)),
     ],
     ids=["name", "policy", "a candidate less", "their order", "a fallback more", "no fallback", "floors",
-         "what floors mean", "weights", "kind", "nowhere", "one place", "base URL", "upstream name"],
+         "what floors mean", "weights", "kind", "nowhere", "one place", "how long", "base URL", "upstream name"],
 )  # fmt: skip
 def test_a_change_of_who_may_answer_changes_the_rules(route, market):
     assert rules_digest(route, market) != RULES

@@ -19,8 +19,8 @@ from tests.flow.world import ROUTES
 from tests.running import RunningGateway
 
 MANY = 60
-SLOW = Scenario(ttft_ms=700, gap_ms=25, answer_tokens=30, reasoning_tokens=0)
-"""A second and a half: time for everybody to come."""
+SLOW = Scenario(ttft_ms=500, gap_ms=50, answer_tokens=40, reasoning_tokens=0)
+"""Two seconds and a half: time for everybody to come."""
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -56,6 +56,12 @@ async def both(gateway: RunningGateway, count: int = MANY) -> list[Client]:
     return clients
 
 
+async def all_have_a_part(clients: list[Client]) -> None:
+    async with asyncio.timeout(10):
+        while not all(one.events for one in clients):  # noqa: ASYNC110 - it comes from other processes
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_equal_requests_to_two_workers_make_one_call(river, stream):
     gateway, sim = river.gateway, river.sim
@@ -80,14 +86,13 @@ async def test_a_follower_on_another_worker_gets_a_stream_from_its_beginning_and
     workers = await workers_of(gateway, [leader, *others])
     follower = next(one for one in others if workers[one.port] != workers[leader.port])
     leading = asyncio.create_task(leader.ask(asked(river, True)))
-    await asyncio.sleep(1.0)  # some of it has been streamed
+    await all_have_a_part([leader])
     following = asyncio.create_task(follower.ask(asked(river, True)))
-    await asyncio.sleep(0.2)
+    await all_have_a_part([follower])
     had = follower.body
     await asyncio.gather(leading, following)
 
     assert len(sim.bill) == 1
-    assert had
     assert b"[DONE]" not in had
     assert follower.events == leader.events
     assert follower.cache == "coalesced"
@@ -102,7 +107,7 @@ async def test_when_the_worker_dies_that_makes_the_call_the_others_are_answered_
     leading = asyncio.create_task(leader.ask(asked(river, stream)))
     await asyncio.sleep(0.2)
     following = asyncio.create_task(ask_all(safe, asked(river, stream)))
-    await asyncio.sleep(1.0 if stream else 0.3)
+    await (all_have_a_part(safe) if stream else asyncio.sleep(0.3))
     had = [one.events for one in safe]
     os.kill(workers[leader.port], signal.SIGKILL)
     await asyncio.gather(leading, following)
