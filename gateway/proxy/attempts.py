@@ -40,6 +40,10 @@ from .settle import Booking
 
 log = logging.getLogger("gateway.chat")
 
+EVENTS_PER_BYTE = 128
+"""A stream of chunks takes up to so many bytes for one of its answer. A larger one is too large to be kept, and is not
+joined to find that out: that would hold up everybody for a tenth of a second."""
+
 DEADLINE_MARGIN_S = 0.1
 """An attempt ends this much before its request must, so that the fault is the attempt's and can be told."""
 
@@ -273,7 +277,8 @@ class Attempts:
     async def _deliver(self, asking: Asking, attempt: Attempt, relay: Relay, events: bytes) -> None:
         """What was kept of a stream that is complete: for the cache, and to a client that has waited for all of it."""
         reply = asking.reply
-        if attempt.job.keeps:
+        plan = attempt.job.cache_plan
+        if plan is not None and plan.keep and len(events) <= EVENTS_PER_BYTE * plan.rule.max_bytes:
             asking.completion = join_stream(events, relay.usage_raw)
         if attempt.job.whole:
             await reply.stop_keep_alive()
