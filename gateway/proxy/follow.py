@@ -38,7 +38,8 @@ class Follower:
 
     async def read(self, flight: Flight, *, own: bool) -> End:
         """To its end; where that is an answer, the reply is complete. own: the call is made for this request."""
-        self.reply.watch()
+        if flight.end is None:
+            self.reply.watch()
         passes_on = self.job.request.stream and not self._sent
         head = Head([])
         held: list[bytes] = []
