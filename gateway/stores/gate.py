@@ -39,6 +39,11 @@ TAKEN_AT_ONCE = 512
 SETTLE_WITHIN_S = 0.005
 """How long a finished attempt may wait for company. A process that is killed meanwhile has it booked as lost."""
 
+CROWD = 4
+CROWD_S = 0.0005
+"""A flight after one with so many admissions waits so long for company: on one core the server answers at once, and most
+flights would carry one. Without it a request took 5 % more processor time at 32 connections."""
+
 CROWDED = 20_000
 """Settlements that wait for an absent server before some are forgotten: about a kilobyte each."""
 
@@ -103,6 +108,7 @@ class Gate:
         self._wake = asyncio.Event()
         self._closing = False
         self._nudged = False
+        self._carried = 0
         self._due = False
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -221,6 +227,8 @@ class Gate:
                 self._wake.clear()
                 await self._wake.wait()  # woken by the next admission, settlement, or close
                 continue
+            if self._carried >= CROWD:
+                await asyncio.sleep(CROWD_S)
             self._nudged = False
             try:
                 await self._flight()
@@ -240,6 +248,7 @@ class Gate:
 
     async def _flight(self) -> None:
         admits = [self._admits.popleft() for _ in range(min(len(self._admits), ADMITS_AT_ONCE))]
+        self._carried = len(admits)
         admits = [one for one in admits if not one.future.done()]  # without those whose client left meanwhile
         try:
             await self._deliver(admits)
