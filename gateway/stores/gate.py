@@ -41,8 +41,8 @@ SETTLE_WITHIN_S = 0.005
 
 CROWD = 4
 CROWD_S = 0.0005
-"""A flight after one with so many admissions waits so long for company: on one core the server answers at once, and most
-flights would carry one. Without it a request took 5 % more processor time at 32 connections."""
+"""A flight after one with so many admissions waits so long for company: on one core the server answers at once, and
+most flights would carry one. Without it a request took 5 % more processor time at 32 connections."""
 
 CROWDED = 20_000
 """Settlements that wait for an absent server before some are forgotten: about a kilobyte each."""
