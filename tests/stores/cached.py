@@ -17,7 +17,7 @@ from gateway.stores.redis_cache import RedisCache
 KEYS = [box_key(b"a text of an operator, long enough")]
 OTHER_KEYS = [box_key(b"another text, which is long enough")]
 SCOPE = "team:search"
-NOW_US = time.time_ns() // 1_000
+FRESH_US, KEPT_US = 600_000_000, 900_000_000
 MARGIN_S = 2.0  # what a busy test machine may add to a deadline; timeouts that add up would take longer still
 
 ANSWER = CachedAnswer(
@@ -31,10 +31,10 @@ ANSWER = CachedAnswer(
     service_tier=None,
     finish_reason="stop",
     epoch=1,
-    kept_at_us=NOW_US,
-    fresh_until_us=NOW_US + 600_000_000,
+    kept_at_us=0,
+    fresh_until_us=FRESH_US,
     revalidate_until_us=0,
-    fallback_until_us=NOW_US + 900_000_000,
+    fallback_until_us=KEPT_US,
 )
 
 
@@ -43,7 +43,10 @@ def key_of(number: int) -> str:
 
 
 def answer(epoch: int, **changes: object) -> CachedAnswer:
-    return msgspec.structs.replace(ANSWER, epoch=epoch, **changes)
+    """Kept just now."""
+    now_us = time.time_ns() // 1_000
+    times = {"kept_at_us": now_us, "fresh_until_us": now_us + FRESH_US, "fallback_until_us": now_us + KEPT_US}
+    return msgspec.structs.replace(ANSWER, epoch=epoch, **{**times, **changes})
 
 
 @asynccontextmanager
