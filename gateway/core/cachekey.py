@@ -25,7 +25,7 @@ _NOT_THE_ANSWER = frozenset({"stream", "stream_options", "metadata", "user", "sa
 rules that they lead to, which are in the key."""
 
 _FINISHED = frozenset({"stop", "tool_calls", "function_call"})
-_EFFECTS = ("store", "web_search_options", "audio")
+_EFFECTS = ("store", "web_search_options", "audio", "search_parameters", "enable_search", "plugins")
 _OFF = (b"null", b"false")
 _ABSENT = (b"null", b"[]", b"{}", b'""')
 _SAID = ("content", "tool_calls", "function_call", "refusal")
@@ -43,7 +43,12 @@ _CALLERS_TOOLS = frozenset({"function", "custom"})
 
 
 class _Tool(msgspec.Struct):
-    type: str = "function"
+    type: str = ""
+    function: dict[str, msgspec.Raw] | None = None
+
+    @property
+    def runs_at_the_caller(self) -> bool:
+        return self.type in _CALLERS_TOOLS or (not self.type and self.function is not None)
 
 
 _number = msgspec.json.Decoder(float | None).decode
@@ -136,7 +141,7 @@ def _modalities(request: ChatRequest) -> list[str]:
 def _has_foreign_tools(request: ChatRequest) -> bool:
     raw = request.fields.get("tools")
     try:
-        return raw is not None and any(tool.type not in _CALLERS_TOOLS for tool in _tools(raw) or ())
+        return raw is not None and any(not tool.runs_at_the_caller for tool in _tools(raw) or ())
     except UNREADABLE:
         return True  # tools of no known form: whoever runs them
 

@@ -66,6 +66,8 @@ class GatewayError(Exception):
         self.too_long = too_long
         self.outcome = outcome
         self.headers = headers
+        self.attempts = 0
+        """How many attempts of the request were made, and booked, before it came to this."""
 
     def body(self) -> bytes:
         """OpenAI's error object, all four keys present."""

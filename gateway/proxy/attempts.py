@@ -32,6 +32,7 @@ from .admission import Admissions
 from .attempt import NOTHING, Attempt, Job
 from .clock import chance, ticks_s
 from .exchange import Relay, fetch
+from .faults import concerns_all
 from .health import Health, set_aside
 from .metrics import Metrics
 from .moment import Conversations
@@ -54,6 +55,7 @@ class Asking:
 
     waiting: who may still be asked; tried: providers that have been; spared: the only candidate is one that is set
     aside, because all of them are; pauses: the next one is a retry, and waits a little.
+    made: how many attempts are booked; stands_in: there is a kept answer for when they come to nothing.
     answered: the attempt that answered; completion: its whole answer, where it may be wanted for the cache.
     """
 
@@ -71,6 +73,8 @@ class Asking:
     retries: int = 0
     spent: Nano = NOTHING
     relay: Relay | None = None
+    made: int = 0
+    stands_in: bool = False
     answered: Attempt | None = None
     completion: bytes | None = None
 
@@ -112,7 +116,7 @@ class Attempts:
         for number in range(1, most + 1):
             attempt, admission = await self._admitted(asking, number)
             self._begins(asking, attempt)
-            followed = False
+            followed = spared = False
             try:
                 await self._answer(asking, attempt, alone=number == most or not asking.waiting)
                 if attempt.status == 200:  # nothing is known of one that was cut off before
@@ -126,11 +130,13 @@ class Attempts:
                 asking.spent = attempt.request_cost
                 followed = number < most and self._may_follow(asking, attempt.candidate, error)
                 if not followed:
+                    spared = asking.stands_in and concerns_all(error) and not reply.started
                     _describe_failure(error, attempt, reply)
                     raise
                 log.warning("%s: falling back after %s", attempt.attempt_id, error.noted)
             finally:
-                self._booking.book(attempt.record(), admission, final=not followed)
+                self._booking.book(attempt.record(), admission, final=not (followed or spared))
+                asking.made = number
             if asking.pauses:
                 await asyncio.sleep(pause_s(asking.retries, chance()))
                 asking.retries += 1

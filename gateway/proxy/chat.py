@@ -131,13 +131,21 @@ class ChatEndpoint:
         if asks_nothing(arrival.scope):
             self._memo.keep(job, replayed.kept, live, replayed.record, body)
 
-    async def _ask(self, job: Job, live: Live, reply: Reply) -> Asking:
-        """Have the job answered into this reply. Whoever asks winds it up. Raises GatewayError, TimeoutError."""
+    async def _ask(self, job: Job, live: Live, reply: Reply, *, stands_in: bool = False) -> Asking:
+        """Have the job answered into this reply. Whoever asks winds it up. Raises GatewayError, TimeoutError.
+
+        stands_in: a kept answer will be replayed when the providers fail.
+        """
         if not job.decision.candidates:
             raise self._refusal(job)
         async with asyncio.timeout(job.decision.route.timeouts.total) as deadline:
             asking = Asking(job, live.world, live.targets, reply, deadline, deque(job.decision.candidates))
-            await self._attempts.run(asking)
+            asking.stands_in = stands_in
+            try:
+                await self._attempts.run(asking)
+            except GatewayError as error:
+                error.attempts = asking.made
+                raise
         return asking
 
     async def _decided(self, arrival: _Arrival, live: Live, caller: Caller, body: bytes, at_us: int) -> Job:

@@ -64,6 +64,13 @@ def over_time() -> GatewayError:
     return GatewayError(Blame.GATEWAY, 504, told=told, outcome="timeout")
 
 
+def concerns_all(error: GatewayError) -> bool:
+    """Whether every equal request would have met this error: it is the provider's, not one of this request's own."""
+    return (
+        error.blame is Blame.UPSTREAM or error.outcome.startswith("http_") or error.code == "no_healthy_candidate"
+    )  # fmt: skip
+
+
 def not_cached(reason: str) -> GatewayError:
     why = f" ({reason})" if reason else ""
     told = f"no kept answer may be replayed for this request{why}, and 'only-if-cached' asks for nothing else"

@@ -39,6 +39,7 @@ class Fault(msgspec.Struct, frozen=True):
     outcome: str
     shared: bool
     retry_after_s: float | None = None
+    attempts: int = 0
     headers: list[tuple[bytes, bytes]] = []
 
     def error(self) -> GatewayError:

@@ -7,6 +7,9 @@ has had, the client gets the rest of it, otherwise an error.
 
 from __future__ import annotations
 
+import msgspec
+
+from gateway.core.errors import GatewayError
 from gateway.core.pricing import Usage
 from gateway.core.records import SpendRecord
 from gateway.core.replay import join_stream, rest_of
@@ -31,6 +34,7 @@ class Follower:
         self.reply = reply
         self._booking = booking
         self._sent: list[bytes] = []  # the events of a stream that the client has had
+        self._along = False  # it came along with a call of another request, and has no row yet
 
     @property
     def has_had(self) -> bool:
@@ -38,6 +42,7 @@ class Follower:
 
     async def read(self, flight: Flight, *, own: bool) -> End:
         """To its end; where that is an answer, the reply is complete. own: the call is made for this request."""
+        self._along = not own
         if flight.end is None:
             self.reply.watch()
         passes_on = self.job.request.stream and not self._sent
@@ -71,7 +76,9 @@ class Follower:
         if self._sent:
             await self._finish_stream(End(), landed(kept.answer), kept.answer.body, own=False)
             return None
-        target = self.live.targets[kept.answer.model]
+        self.calls_itself()
+        reason = kept.reason or self._own_reason
+        kept, target = msgspec.structs.replace(kept, reason=reason), self.live.targets[kept.answer.model]
         record = await replay(self.job, kept, target, self.reply, self._booking)
         return Replayed(kept, record)
 
@@ -79,10 +86,31 @@ class Follower:
         """The call ended with an error that is everybody's. Who came along has a row of its own, at no cost."""
         if not self.reply.started:
             self._take_headers(fault.headers, own=own)
+        self._book_failure(fault.outcome, fault.status)
+
+    def calls_itself(self) -> None:
+        """From here on its rows are those of its own attempts, or of what is replayed."""
+        self._along = False
+
+    def leave(self) -> None:
+        """However it went: whoever came along with a call has one row."""
+        self._book_failure("client_stalled" if self.reply.blocked else "timeout", 504)
+
+    def lost(self) -> GatewayError:
+        error = call_lost()
+        self._book_failure(error.outcome, error.status)
+        return error
+
+    def _book_failure(self, outcome: str, status: int) -> None:
         candidates = self.job.decision.candidates
-        if not own and candidates:
+        if self._along and candidates:
             one = Landed(candidates[0].model.id, Usage(), None, None, counted=False)
-            self._book(self._row(one, outcome=fault.outcome, status=fault.status))
+            self._book(self._row(one, outcome=outcome, status=status))
+
+    @property
+    def _own_reason(self) -> str:
+        plan = self.job.cache_plan
+        return "" if plan is None else plan.reason
 
     async def _finish_stream(self, end: End, one: Landed, completion: bytes | None, *, own: bool) -> None:
         """completion: the whole answer, when the client has had a part of another one."""
@@ -113,7 +141,10 @@ class Follower:
                 self._book(record)
 
     def _take_headers(self, head: list[tuple[bytes, bytes]], *, own: bool) -> None:
-        self.reply.headers = list(head) if own else self.reply.headers + follower_headers(head)
+        if own:
+            self.reply.headers = list(head)
+        else:
+            self.reply.headers += [*follower_headers(head), *headers.of_cache_reason(self._own_reason)]
 
     def _trailer(self, one: Landed, record: SpendRecord) -> bytes:
         return headers.free_trailer(self.live.targets[one.model], record)
@@ -127,4 +158,5 @@ class Follower:
         return free_record(self.job, one, target, against, cache="coalesced", outcome=outcome, status=status)
 
     def _book(self, record: SpendRecord) -> None:
+        self._along = False
         self._booking.book(record, None, final=True)

@@ -30,6 +30,9 @@ MEMO_S = 1.0
 MOST_BYTES = 32 * 1024 * 1024
 """Requests and answers together."""
 
+BESIDE_BYTES = 4_096
+"""What one takes beside request and answer: its row of the ledger, its headers."""
+
 _US = 1_000_000
 
 
@@ -47,11 +50,11 @@ class Remembered(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        return len(self.payload) + len(self.last)
+        return len(self.payload) + len(self.answer.body) + len(self.last) + BESIDE_BYTES
 
 
 class Memo:
-    """Bounded by bytes; the oldest go first."""
+    """Bounded by bytes; the oldest go first, and those whose time is over."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str, bytes], Remembered] = OrderedDict()
@@ -78,7 +81,7 @@ class Memo:
         one = _remembered(job, kept, live, record)
         self._kept[key] = one
         self._bytes += one.size + len(body)
-        while self._bytes > MOST_BYTES:
+        while self._kept and (self._bytes > MOST_BYTES or next(iter(self._kept.values())).until_us <= job.at_us):
             (_, _, oldest), gone = self._kept.popitem(last=False)
             self._bytes -= gone.size + len(oldest)
 

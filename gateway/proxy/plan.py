@@ -10,7 +10,7 @@ import msgspec
 from gateway.core.cachekey import cache_key, not_kept_for, rules_digest, scope_name
 from gateway.core.caching import AS_EVER, CacheRule, Control
 from gateway.core.request import ChatRequest
-from gateway.core.route import Delivery
+from gateway.core.route import Route
 from gateway.core.routing import Decision
 from gateway.core.world import Caller
 
@@ -83,8 +83,7 @@ def _controlled(plan: CachePlan, control: Control, *, permitted: bool) -> CacheP
     return changed(plan, oldest_s=control.max_age_s)
 
 
-def flight_name(plan: CachePlan, request: ChatRequest, delivery: Delivery) -> str:
-    """Requests share a call only when they want it delivered in the same way."""
-    if not request.stream:
-        return f"{plan.key}:whole"
-    return f"{plan.key}:{delivery}{':usage' if request.include_usage else ''}"
+def flight_name(plan: CachePlan, request: ChatRequest, route: Route) -> str:
+    """Requests share a call only when they want it delivered in the same way, and what may make it fail is the same."""
+    delivery = "whole" if not request.stream else f"{route.delivery}{':usage' if request.include_usage else ''}"
+    return f"{plan.key}:{delivery}:{route.timeouts.total:g}:{route.max_cost_nano}"

@@ -21,7 +21,9 @@ from .clock import now_us, ticks_us
 from .reply import Reply
 from .settle import Booking
 
-_TOLD_OF_THE_CALL = frozenset({b"x-gateway-provider", b"x-gateway-model", b"x-gateway-simulated"})
+_TOLD_OF_THE_CALL = frozenset(
+    {b"x-gateway-provider", b"x-gateway-model", b"x-gateway-simulated", b"x-should-retry"}
+)  # fmt: skip
 
 
 class Landed(msgspec.Struct, frozen=True):
@@ -44,7 +46,8 @@ def compared(job: Job, one: Landed) -> Baseline | None:
     own = job.market.prices.at(one.model, job.decision.now)
     if own is None or not one.counted:
         return None
-    return baseline(job.decision.route.baseline, own, one.usage, job.market, job.decision.now)
+    route, now = job.decision.route, job.decision.now
+    return baseline(route.baseline, own, one.usage, job.market, now, service_tier=one.service_tier)
 
 
 def free_record(
@@ -56,13 +59,14 @@ def free_record(
     cache: str,
     outcome: str,
     status: int,
+    made: int = 0,
 ) -> SpendRecord:  # fmt: skip
     """The row of a request that asked no provider. cache: hit, semantic, stale or coalesced; outcome: `cached`, or how
-    a call ended that came to nothing for it."""
+    a call ended that came to nothing for it. made: attempts of the same request that have rows of their own."""
     route = job.decision.route
     duration = ticks_us() - job.began_us
     return SpendRecord(
-        attempt_id=f"{job.request_id}.1", request_id=job.request_id, attempt=1, at_us=job.at_us,
+        attempt_id=f"{job.request_id}.{made + 1}", request_id=job.request_id, attempt=made + 1, at_us=job.at_us,
         route=route.name, policy=route.policy.name, kind=job.decision.kind,
         team=job.caller.team, key_id=job.caller.key_id,
         provider=target.provider.name, model=target.model.base, simulated=target.simulated, stream=job.request.stream,
@@ -76,17 +80,19 @@ def free_record(
         duration_us=duration, ttft_us=duration, candidates=job.candidates_json, drops=job.drops_json,
         organisation=job.caller.organisation, end_user=job.request.end_user, tags=job.tags_json,
         effort=target.model.effort or job.request.effort, prompt_bytes=job.request.prompt_bytes,
-        decision=job.remembered,
+        decision="" if made else job.remembered,
     )  # fmt: skip
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A kept answer and how it is replayed. word: hit or stale, as `x-gateway-cache` says; booked: in the ledger."""
+    """A kept answer and how it is replayed. word: hit or stale, as `x-gateway-cache` says; booked: in the ledger; made:
+    attempts of the request before."""
 
     answer: CachedAnswer
     word: str = "hit"
     reason: str = ""
     similarity: float | None = None
+    made: int = 0
 
     @property
     def booked(self) -> str:
@@ -104,8 +110,10 @@ async def replay(job: Job, kept: Kept, target: Target, reply: Reply, booking: Bo
     """Answer with what was kept. Returns the row that was booked."""
     answer, request = kept.answer, job.request
     one = landed(answer)
-    record = free_record(job, one, target, compared(job, one), cache=kept.booked, outcome="cached", status=200)
-    reply.headers += headers.of_target(target, cache=kept.word, attempts=0)
+    record = free_record(
+        job, one, target, compared(job, one), cache=kept.booked, outcome="cached", status=200, made=kept.made
+    )
+    reply.headers += headers.of_target(target, cache=kept.word, attempts=kept.made)
     reply.headers += headers.of_money(cost=0, saved=record.saved_nano)
     reply.headers += headers.of_kept(answer, now_us(), reason=kept.reason, stream=request.stream)
     if kept.similarity is not None:

@@ -99,7 +99,8 @@ class Reply:
 
     def watch(self) -> None:
         """From now on the client's leaving is noticed."""
-        self._due = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watch_now)
+        if self._due is None and self._watch is None:
+            self._due = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watch_now)
 
     def keep_alive(self) -> None:
         """Send comments until the answer comes. With the first one the head is sent, so no status can change later."""
@@ -121,6 +122,7 @@ class Reply:
         await _ended(beside)
 
     def _watch_now(self) -> None:
+        self._due = None
         self._watch = asyncio.create_task(self._await_disconnect(), name="client-watch")
 
     async def _await_disconnect(self) -> None:

@@ -19,14 +19,14 @@ import msgspec
 
 from gateway.core.caching import CachedAnswer, FlightLost, Freshness, Lookup, Role
 from gateway.core.contracts import Cache
-from gateway.core.errors import Blame, GatewayError
+from gateway.core.errors import GatewayError
 from gateway.core.records import UsageSource
 
 from . import headers
 from .attempt import Job
 from .attempts import Asking
 from .clock import new_id, now_us, ticks_us
-from .faults import call_lost, not_cached, over_time, where
+from .faults import concerns_all, not_cached, over_time, where
 from .flight import LOST, CallReply, End, Fault, Flight, packed, unpacked
 from .follow import Follower
 from .keeper import Keeper, not_replayed
@@ -42,12 +42,14 @@ TURNS = 3
 """So often a request waits for a call of somebody else that comes to nothing; then it makes one of its own."""
 
 REVALIDATIONS_AT_ONCE = 64
+RENEW_PAUSE_S = 1.0
+"""So long after one came to nothing the next is not tried."""
 
 
 class Ask(Protocol):
     """Have a job answered into this reply by its candidates. Raises GatewayError."""
 
-    async def __call__(self, job: Job, live: Live, reply: Reply) -> Asking: ...
+    async def __call__(self, job: Job, live: Live, reply: Reply, *, stands_in: bool = False) -> Asking: ...
 
 
 class Similar(Protocol):
@@ -81,7 +83,7 @@ class _Wanted(msgspec.Struct, frozen=True):
             return None, None, reason
         freshness = answer.freshness(now_us())
         if freshness is Freshness.FRESH:
-            return Kept(answer, "hit", self.plan.reason), None, ""
+            return Kept(answer), None, ""
         if freshness is Freshness.REVALIDATE:
             return Kept(answer, "stale", "revalidating"), None, ""
         return None, answer if freshness is Freshness.FALLBACK else None, ""
@@ -98,23 +100,32 @@ class Sharing:
         self.similar: Similar | None = None
         self._open: dict[str, Flight] = {}
         self._calls: set[asyncio.Task[None]] = set()
+        self._copies: set[asyncio.Task[None]] = set()
         self._renewing: set[str] = set()
 
     async def close(self, deadline_s: float) -> None:
+        late = set(self._copies)  # nobody reads them any more
         if self._calls:
-            _, late = await asyncio.wait(self._calls, timeout=deadline_s)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=1.0)
+            late |= (await asyncio.wait(self._calls, timeout=deadline_s))[1]
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1.0)
         await self._keeper.close()
 
     async def serve(self, job: Job, live: Live, reply: Reply) -> Replayed | None:
         """Answer the request. Returns the kept answer that did. Raises GatewayError."""
         plan = job.cache_plan
         assert plan is not None
-        wanted = _Wanted(job, live, plan, flight_name(plan, job.request, job.decision.route.delivery))
+        wanted = _Wanted(job, live, plan, flight_name(plan, job.request, job.decision.route))
         follower = Follower(job, live, reply, self._booking)
+        try:
+            return await self._served(wanted, follower)
+        finally:
+            follower.leave()
+
+    async def _served(self, wanted: _Wanted, follower: Follower) -> Replayed | None:
+        job, plan, reply = wanted.job, wanted.plan, follower.reply
         for _ in range(TURNS if plan.share else 0):
             flight = self._open.get(wanted.name) or await self._opened(wanted, reply.headers)
             own = flight.made_for == job.request_id
@@ -141,7 +152,7 @@ class Sharing:
             if task is None:
                 self._close(wanted.name, flight)
         if task is not None:
-            self._spawn(task)
+            self._spawn(task, self._calls if flight.made_for else self._copies)
         return flight
 
     async def _departure(self, flight: Flight, wanted: _Wanted, head: Headers) -> Coroutine[Any, Any, None] | None:
@@ -159,7 +170,8 @@ class Sharing:
         if found.role is Role.FOLLOW:
             return self._copied(flight, wanted.name, found.flight)
         flight.made_for = wanted.job.request_id
-        return self._called(flight, wanted, found, [*head, *headers.of_cache_reason(found.reason)])
+        reason = found.reason or wanted.plan.reason
+        return self._called(flight, wanted, found, [*head, *headers.of_cache_reason(reason)])
 
     async def _copied(self, flight: Flight, name: str, token: str) -> None:
         """Another process makes the call: its parts into our log."""
@@ -184,28 +196,33 @@ class Sharing:
         try:
             end = await self._similar_to(wanted)
             if end is LOST:
-                asking, end = await self._asked(wanted, CallReply(flight, head))
-                answer = self._to_keep(asking, plan, found.epoch)
+                stands_in = flight.fallback is not None
+                asking, end = await self._asked(wanted, CallReply(flight, head), stands_in=stands_in)
             flight.finish(end)
+            answer = self._to_keep(asking, plan, found.epoch)
         finally:
-            # Whatever happened: a lease that is not let go would be renewed, and others would wait for nothing.
-            if leads:
-                await self._cache.land(found.flight, [packed(end)], key=plan.key, answer=answer)
-            elif answer is not None:
-                await self._cache.put(plan.key, answer)
-            self._close(wanted.name, flight)
+            try:
+                # Whatever happened: a lease that is not let go would be renewed, and others would wait for nothing.
+                if leads:
+                    await self._cache.land(found.flight, [packed(end)], key=plan.key, answer=answer)
+                elif answer is not None:
+                    await self._cache.put(plan.key, answer)
+            finally:
+                self._close(wanted.name, flight)
         if answer is not None and self.similar is not None:
             self.similar.keep(wanted.job, wanted.live, answer)
         if asking is not None:
             await asking.wind_up()
 
-    async def _asked(self, wanted: _Wanted, reply: CallReply) -> tuple[Asking | None, End]:
+    async def _asked(self, wanted: _Wanted, reply: CallReply, *, stands_in: bool) -> tuple[Asking | None, End]:
         try:
-            asking = await self._ask(wanted.job, wanted.live, reply)
+            asking = await self._ask(wanted.job, wanted.live, reply, stands_in=stands_in)
         except GatewayError as error:
             return None, End(fault=_fault(error, reply.headers))
         except TimeoutError:
             return None, End(fault=_fault(over_time(), reply.headers))
+        finally:
+            await reply.stop_watching()  # what keeps a client waiting: there is none
         attempt = asking.answered
         assert attempt is not None
         counted = attempt.usage_source is UsageSource.PROVIDER
@@ -226,20 +243,26 @@ class Sharing:
 
     def _revalidate(self, wanted: _Wanted) -> None:
         """Fetch another answer in the place of one that is past its end; once at a time, whoever asks for it."""
-        if wanted.name in self._renewing or len(self._renewing) >= REVALIDATIONS_AT_ONCE:
+        name = f"{wanted.plan.key}:renew"  # however it is delivered
+        if name in self._renewing or len(self._renewing) >= REVALIDATIONS_AT_ONCE:
             return
-        self._renewing.add(wanted.name)
+        self._renewing.add(name)
         changed, at_us = msgspec.structs.replace, now_us()
         job = changed(wanted.job, request_id=new_id(at_us), at_us=at_us, began_us=ticks_us(), cache=REVALIDATION)
-        self._spawn(self._renewed(changed(wanted, job=job)))
+        self._spawn(self._renewed(changed(wanted, job=job, name=name)), self._calls)
 
     async def _renewed(self, wanted: _Wanted) -> None:
         try:
             found = await self._cache.lead(wanted.name)
-            if found.role is Role.LEAD:
-                await self._called(Flight(), wanted, found, [])
+            if found.role is not Role.LEAD:
+                return
+            now = (await self._cache.look(wanted.plan.key, wanted.plan.scope, flight="")).answer
+            if now is not None and now.freshness(now_us()) is Freshness.FRESH:  # another process was quicker
+                await self._cache.land(found.flight, [], key=wanted.plan.key, answer=None)
+                return
+            await self._called(Flight(), wanted, found, [])
         finally:
-            self._renewing.discard(wanted.name)
+            asyncio.get_running_loop().call_later(RENEW_PAUSE_S, self._renewing.discard, wanted.name)
 
     # By itself -----------------------------------------------------------------------------------------------------
 
@@ -253,6 +276,10 @@ class Sharing:
             if plan.look:
                 kept, fallback, why = wanted.usable(found.answer)
                 reason = reason or why
+                if kept is not None and kept.word == "stale" and not plan.keep:
+                    kept = msgspec.structs.replace(kept, reason=plan.reason)
+                elif kept is not None and kept.word == "stale":
+                    self._revalidate(wanted)
                 if kept is not None:
                     return await follower.replay(kept)
             if plan.look and plan.keep and not plan.only_kept and not follower.has_had:
@@ -262,16 +289,19 @@ class Sharing:
         if plan.only_kept:
             raise not_cached(reason)
         if follower.has_had:
-            raise call_lost()
+            raise follower.lost()
+        follower.calls_itself()
+        before = list(reply.headers)
         reply.headers += headers.of_cache_reason(reason)
-        if not plan.keep and not reply.started:
+        if not plan.keep and not wanted.job.request.stream:  # a stream has a cache-control of its own
             reply.headers += headers.NO_STORE
         try:
-            asking = await self._ask(wanted.job, wanted.live, reply)
+            asking = await self._ask(wanted.job, wanted.live, reply, stands_in=fallback is not None)
         except GatewayError as error:
-            if fallback is None or reply.started or error.blame is not Blame.UPSTREAM:
+            if fallback is None or reply.started or not concerns_all(error):
                 raise
-            return await follower.replay(Kept(fallback, "stale", "error"))
+            reply.headers = before
+            return await follower.replay(Kept(fallback, "stale", "error", made=error.attempts))
         answer = self._to_keep(asking, plan, epoch)
         if answer is not None:
             self._keeper.put(plan.key, answer)
@@ -285,7 +315,8 @@ class Sharing:
     ) -> Replayed | None:
         fallback = flight.fallback if fault.shared and not follower.reply.started else None
         if fallback is not None and not wanted.not_replayed(fallback):
-            return await follower.replay(Kept(fallback, "stale", "error"))
+            made = fault.attempts if own else 0
+            return await follower.replay(Kept(fallback, "stale", "error", made=made))
         follower.failed(fault, own=own)
         raise fault.error()
 
@@ -295,20 +326,20 @@ class Sharing:
         if self._open.get(name) is flight:
             del self._open[name]
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(coroutine, name="shared-call")
-        self._calls.add(task)
+        among.add(task)
         task.add_done_callback(self._landed)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
+        self._copies.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a shared call failed inside the gateway: %s", where(task.exception()))
 
 
 def _fault(error: GatewayError, head: Headers) -> Fault:
-    shared = error.blame is Blame.UPSTREAM or error.outcome.startswith("http_") or error.code == "no_healthy_candidate"
     return Fault(
-        error.blame, error.status, error.told, error.type, error.code, error.param, error.outcome, shared,
-        error.retry_after_s, list(head),
+        error.blame, error.status, error.told, error.type, error.code, error.param, error.outcome,
+        concerns_all(error), error.retry_after_s, error.attempts, list(head),
     )  # fmt: skip

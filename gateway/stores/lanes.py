@@ -56,7 +56,7 @@ Unheard = Callable[[Answer], None]
 
 
 class _Asked:
-    __slots__ = ("command", "deadline", "future", "how", "unheard")
+    __slots__ = ("anyway", "command", "deadline", "future", "how", "unheard")
 
     def __init__(
         self,
@@ -65,7 +65,9 @@ class _Asked:
         how: Pass,
         deadline: float,
         unheard: Unheard | None,
+        anyway: bool,
     ) -> None:
+        self.anyway = anyway
         self.command = command
         self.future = future
         self.how = how
@@ -117,10 +119,10 @@ class Lanes:
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = NEVER
 
-    def ask(self, command: bytes, unheard: Unheard | None = None) -> asyncio.Future[Answer]:
+    def ask(self, command: bytes, unheard: Unheard | None = None, *, anyway: bool = False) -> asyncio.Future[Answer]:
         """The reply, or None when there is none to be had: commands that may answer nil are not asked here.
 
-        unheard: told of a reply that came when nobody waited for it any more.
+        unheard: told of a reply that came when nobody waited for it any more. anyway: sent also when nobody does.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
@@ -133,7 +135,7 @@ class Lanes:
             self._health.count("busy")
             future.set_result(None)
             return future
-        asked = _Asked(command, future, how, loop.time() + self._wait_s, unheard)
+        asked = _Asked(command, future, how, loop.time() + self._wait_s, unheard, anyway)
         self._queue.append(asked)
         self._queued_bytes += len(command)
         self._waiting.append(asked)
@@ -176,7 +178,7 @@ class Lanes:
         while self._queue and len(asked) < most and (not asked or len(self._queue[0].command) <= room):
             one = self._queue.popleft()
             self._queued_bytes -= len(one.command)
-            if one.future.done():  # its client left, or it waited too long
+            if one.future.done() and not one.anyway:  # its client left, or it waited too long
                 self._health.breaker.abandoned(one.how)
                 continue
             room -= len(one.command)

@@ -230,7 +230,8 @@ class RedisCache(KeptAnswers):
         keys = (name, lease_of(token.rpartition(":")[0]), log_of(token))
         command = _land.call(keys, token, sealed, b"%d" % kept_ms, _LOG_KEPT_MS, b"%d" % first, *chunks)
         size = len(sealed)
-        self._has_landed(await self._writes.ask(command, lambda reply: self._has_landed(reply, size)), size)
+        asked = self._writes.ask(command, lambda reply: self._has_landed(reply, size), anyway=True)
+        self._has_landed(await asked, size)
 
     def _sealed(self, name: str, answer: CachedAnswer | None) -> tuple[bytes, int]:
         """The value and for how many milliseconds it is kept; nothing of an answer that may not be."""

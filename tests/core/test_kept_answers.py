@@ -67,6 +67,8 @@ NOT_REPEATABLE = {
     "a voice": ', "audio": {"voice": "alloy", "format": "wav"}',
     "spoken": ', "modalities": ["text", "audio"]',
     "a tool that the provider runs": f', "tools": [{TOOL}, {{"type": "web_search"}}]',
+    "a search in Google's words": ', "tools": [{"googleSearch": {}}]',
+    "a search by parameters": ', "search_parameters": {"mode": "auto"}',
     "tools of no known form": ', "tools": [{"type": 5}]',
 }
 

@@ -22,6 +22,7 @@ MORE = f"""
   shared:    {{{_ROUTE}, cache: {{ttl_s: 600, scope: organisation}}}}
   sampled:   {{{_ROUTE}, cache: {{ttl_s: 600, sampled: true}}}}
   renewed:   {{{_ROUTE}, cache: {{ttl_s: 1, jitter_percent: 0, stale_while_revalidate_s: 600}}}}
+  alone:     {{{_ROUTE}, cache: {{ttl_s: 1, jitter_percent: 0, stale_while_revalidate_s: 600, coalesce: false}}}}
   forgiving: {{{_ROUTE}, cache: {{ttl_s: 1, jitter_percent: 0, stale_if_error_s: 600}}, max_attempts: 1}}
 teams:
   one: {{keys: [{{id: one, sha256: "{key_digest(ONE)}"}}, {{id: mate, sha256: "{key_digest(MATE)}"}}]}}
@@ -182,3 +183,32 @@ async def test_a_reload_that_changes_another_route_keeps_the_answers(river):
     assert status == 200
     assert told(await ask(river))[0] == "hit"
     assert len(river.sim.bill) == 1
+
+
+async def test_a_stale_answer_after_failed_attempts_is_one_request_with_a_row_of_its_own(river):
+    first = await ask(river, model="forgiving")
+    await asyncio.sleep(1.1)
+    river.sim.set_scenario(None, Scenario(fault="http_503"))
+    spared = await ask(river, model="forgiving")
+    rows = [row for row in await river.rows(3) if row["request_id"] == spared[1]["x-request-id"]]
+    rows.sort(key=lambda row: row["attempt"])
+
+    assert told(spared) == ("stale", "error")
+    assert spared[2] == first[2]
+    assert "x-should-retry" not in spared[1]
+    assert [(row["cache"], row["outcome"], row["attempt"]) for row in rows] == [
+        ("miss", "http_503", 1), ("stale", "cached", 2)
+    ]  # fmt: skip
+    assert rows[1]["baseline_nano"] > 0
+
+
+@pytest.mark.parametrize("control", [None, "no-store"])
+async def test_a_route_that_shares_no_calls_renews_too_but_not_for_who_wants_nothing_kept(river, control):
+    first = await ask(river, model="alone")
+    await asyncio.sleep(1.1)
+    stale = await ask(river, control, model="alone")
+    await asyncio.sleep(0.3)
+
+    assert first[2] == stale[2]
+    assert told(stale) == ("stale", "revalidating" if control is None else "no-store")
+    assert len(river.sim.bill) == (2 if control is None else 1)

@@ -131,6 +131,28 @@ async def test_an_error_of_the_provider_is_the_answer_to_all_of_them(river, stre
     assert sum(row["cost_nano"] + row["baseline_nano"] for row in rows) == 0
 
 
+async def test_the_deadline_of_one_request_is_nobody_elses(river):
+    one, session = river
+    body = {"model": "kept", "messages": [{"role": "user", "content": one.text}]}
+
+    async def hurried():
+        async with session.post("/v1/chat/completions", json=body, headers={"x-gateway-timeout-ms": "150"}) as reply:
+            return reply.status
+
+    first = asyncio.create_task(hurried())
+    await asyncio.sleep(0.05)
+    patient = await ask(river)
+
+    assert await first == 504
+    assert patient[0] == 200
+
+
+async def test_a_follower_is_told_not_to_retry_what_the_gateway_has_retried(river):
+    answers = await asyncio.gather(*(ask(river, user="sim:fault=http_503") for _ in range(3)))
+
+    assert {(status, headers.get("x-should-retry")) for status, headers, _ in answers} == {(502, "false")}
+
+
 async def test_a_stream_that_breaks_off_breaks_off_for_all(river):
     one, _ = river
     answers = await asyncio.gather(*(ask(river, user="sim:fault=cut_after_5", stream=True) for _ in range(5)))
