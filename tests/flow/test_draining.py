@@ -46,6 +46,8 @@ def stop_was_heard(gateway: RunningGateway) -> None:
         probe = HTTPConnection("127.0.0.1", gateway.port, timeout=5)
         try:
             probe.connect()
+        except ConnectionResetError:
+            pass  # it was closed at this very moment; the next one is refused
         except ConnectionRefusedError:
             return
         finally:
