@@ -118,7 +118,8 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
             shared = await stack.enter_async_context(opened(settings))
         loaded = shared.loaded
         secret = cache_secret(settings)
-        cache = _open_cache(shared.store_url, cache_keys(settings, secret))
+        sealing = cache_keys(settings, secret)
+        cache = _open_cache(shared.store_url, sealing)
         stack.push_async_callback(cache.close)
         if not await cache.ping():
             log.warning("the Redis at REDIS_URL does not answer: until it does, no cache, and hard budgets refuse")
@@ -153,7 +154,7 @@ async def started(settings: Settings, shared: Shared | None = None) -> AsyncIter
         affinity.start()
         stack.push_async_callback(affinity.close)
         chat = ChatEndpoint(parts)
-        similar = _open_similar(shared.store_url, cache_keys(settings, secret), secret)
+        similar = _open_similar(shared.store_url, sealing, secret)
         semantic = Semantic(cache, similar, Embedder(upstreams, booking, admissions, health), secret)
         stack.push_async_callback(semantic.close)
         chat.sharing.similar = semantic

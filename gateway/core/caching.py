@@ -183,9 +183,9 @@ class Role(StrEnum):
 class Lookup(msgspec.Struct, frozen=True):
     """What was found under a key.
 
-    answer: kept, readable, of this scope and not purged; it may be stale. reason: why what was there is not it (a word
-    of MISSES). epoch: of purges, for what is kept later; 0: unknown, so nothing may be kept. flight: names the one call
-    that is under way, which this request leads or follows.
+    answer: kept, readable, of this scope and not purged; it may be stale. reason: why what was there is
+    not it, one word. epoch: of purges, for what is kept later; 0: unknown, so nothing may be kept. flight: names the
+    one call that is under way, which this request leads or follows.
     """
 
     answer: CachedAnswer | None = None
